@@ -1,0 +1,116 @@
+"""Accounts, regions, function names, qualifiers and ARNs.
+
+Source: the service's naming rules as stated in the API documentation of FunctionName and Qualifier; the patterns'
+optional parts accept odd strings by accident and are read here as the service reads them (an ARN that stops after
+`function` names a function called `function`).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from .errors import AccessDenied, InvalidParameterValue, ResourceNotFound
+
+LATEST = "$LATEST"
+
+_ACCOUNT = re.compile(r"\d{12}")
+
+
+def partition_of(region: str) -> str:
+    """The partition that an ARN in `region` carries: aws, aws-cn, aws-us-gov."""
+    if region.startswith("cn-"):
+        return "aws-cn"
+    if region.startswith("us-gov-"):
+        return "aws-us-gov"
+    return "aws"
+
+
+def is_account(text: str) -> bool:
+    """Whether `text` is a 12-digit account id."""
+    return _ACCOUNT.fullmatch(text) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Where a request acts: one account in one region. Nothing crosses a scope."""
+
+    account: str
+    region: str
+
+    @property
+    def partition(self) -> str:
+        return partition_of(self.region)
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionRef:
+    """One function in one account and region."""
+
+    account: str
+    region: str
+    name: str
+
+    @property
+    def scope(self) -> Scope:
+        return Scope(self.account, self.region)
+
+    def arn(self, qualifier: str | None = None) -> str:
+        """The function's ARN, unqualified or with a version or alias appended."""
+        base = f"arn:{partition_of(self.region)}:lambda:{self.region}:{self.account}:function:{self.name}"
+        return base if qualifier is None else f"{base}:{qualifier}"
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionName:
+    """A parsed FunctionName: the function meant and the qualifier that stood in the name, if any."""
+
+    ref: FunctionRef
+    qualifier: str | None
+
+
+def parse_function_name(text: str, scope: Scope, *, cross_account: bool = False) -> FunctionName:
+    """Read a name, `name:qualifier`, a partial or a full ARN, each optionally with a qualifier.
+
+    `text` has already passed the model's pattern. `cross_account`: whether the operation may name another account's
+    function; those that may not answer 403 with an empty message.
+    Raises ResourceNotFound for another region's ARN, AccessDenied for another account's.
+    """
+    parts = text.split(":")
+    region, account = scope.region, scope.account
+    if parts[0] == "arn" and len(parts) >= 6:
+        # arn:partition:lambda:region:account:function[:name[:qualifier]]
+        region, account = parts[3], parts[4]
+        parts = parts[5:]
+        if len(parts) > 1 and parts[0] == "function":
+            parts = parts[1:]
+    elif len(parts) > 1 and is_account(parts[0]):
+        account = parts[0]
+        parts = parts[1:]
+        if len(parts) > 1 and parts[0] == "function":
+            parts = parts[1:]
+    elif len(parts) > 1 and parts[0] == "function":
+        parts = parts[1:]
+    name = parts[0]
+    qualifier = parts[1] if len(parts) > 1 else None
+    if region != scope.region:
+        raise ResourceNotFound(
+            f"Functions from '{region}' are not reachable in this region ('{scope.region}')"
+        )
+    if account != scope.account and not cross_account:
+        raise AccessDenied(None)
+    return FunctionName(FunctionRef(account, region, name), qualifier)
+
+
+def merge_qualifier(named: FunctionName, parameter: str | None) -> str | None:
+    """The one qualifier meant by a name and a Qualifier parameter; both given must agree."""
+    if named.qualifier is not None and parameter is not None and named.qualifier != parameter:
+        raise InvalidParameterValue(
+            "The derived qualifier from the function name does not match the specified qualifier."
+        )
+    return parameter if parameter is not None else named.qualifier
+
+
+def is_version(qualifier: str) -> bool:
+    """Whether a qualifier is a published version's number; everything else but $LATEST is an alias."""
+    return qualifier.isascii() and qualifier.isdigit()

@@ -1,0 +1,147 @@
+"""The isolation port: what a driver can do, in words that know no function.
+
+Every driver passes `tests/contracts/test_sandbox.py`. Descriptors: a started sandbox costs the server at most three
+(channel or none, log pipe, listener), because 20,000 is a common hard limit and thousands of environments sit idle.
+
+Where the design once had a second listener on port 9002, one listener on 9001 serves both the Runtime API and the
+platform's endpoint (their paths and signatures tell them apart): see docs/decisions.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+SANDBOX_API_ADDRESS = "127.0.0.1:9001"
+"""Where a sandbox finds the Runtime API and the platform's endpoint, inside its own network namespace. The `process`
+driver has no namespace and names a port of the host's loopback in `Sandbox.api_address` instead."""
+
+
+class SandboxError(Exception):
+    """A step of a driver failed. `step` names it, `errno` is the kernel's answer or 0."""
+
+    def __init__(self, step: str, errno: int = 0, detail: str = "") -> None:
+        super().__init__(f"{step}: errno {errno}{' ' + detail if detail else ''}")
+        self.step = step
+        self.errno = errno
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one sandbox may use."""
+
+    memory_mb: int
+    """Resident memory of all processes together, in MB of 2**20 bytes; `/tmp` is not charged to it."""
+    cpu_vcpus: float
+    """CPU share in cores; `memory_mb / 1769` for functions."""
+    processes_max: int
+    descriptors_max: int
+    """RLIMIT_NOFILE of each process."""
+    tmp_mb: int
+    """Size of the private `/tmp`, in MB of 2**20 bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """What a blank sandbox gets when it is assigned: a package at /var/task, layers at /opt, the owner's limits."""
+
+    task: str | None
+    """Digest of the package mounted read-only at /var/task, or None."""
+    opt: str | None
+    """Digest of the merged layer tree mounted read-only at /opt, or None."""
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One program to run in a sandbox, as the function's user."""
+
+    argv: Sequence[str]
+    """argv[0] is an absolute path inside the sandbox; candidates are the caller's business."""
+    env: Mapping[str, str]
+    """The whole environment; nothing of the host's is added."""
+    cwd: str
+    channel: socket.socket | None
+    """The runtime's end of a Unix stream socketpair, given to the program as descriptor 3; None for HTTP runtimes.
+    The driver closes its copy after the start, on failure too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How the started program ended: exactly one of `status` and `signal` is set."""
+
+    status: int | None
+    signal: int | None
+    out_of_memory: bool
+    """The kernel's out-of-memory killer struck in this sandbox since the program was started."""
+    error: int = 0
+    """errno of a failed exec (the program never ran), else 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a sandbox has used so far."""
+
+    memory_peak_bytes: int
+    """High-water mark since the sandbox was bound."""
+    cpu_us: int
+
+
+class Sandbox(Protocol):
+    """One sandbox. Calls on one sandbox are made one after another by its owner."""
+
+    id: str
+    """Unique within the server's life; the identity of everything that arrives on `listener`."""
+    api_address: str
+    """host:port under which the program inside reaches `listener`."""
+
+    @property
+    def listener(self) -> socket.socket:
+        """A listening TCP socket made inside the sandbox and owned by the server."""
+
+    async def bind(self, binding: Binding) -> None:
+        """Mount code and set limits; once per sandbox, before the first start."""
+
+    async def start(self, command: Command, on_exit: Callable[[Exit], None]) -> int:
+        """Run the program; answers the read end of its log pipe (non-blocking, the caller closes it).
+
+        `on_exit` is called once on the event loop when the program itself has ended. Raises SandboxError when the
+        program could not be started at all; a failed exec is an Exit with `error`.
+        """
+
+    async def reset(self) -> None:
+        """Kill every process inside and wait until they are gone; `/tmp` and mounts stay; `start` may follow."""
+
+    def usage(self) -> Usage:
+        """Cheap (a few microseconds): read on every invocation."""
+
+    async def freeze(self) -> None:
+        """Stop all processes where the driver can; a no-op elsewhere."""
+
+    async def thaw(self) -> None:
+        """Undo freeze."""
+
+    async def destroy(self) -> None:
+        """Kill and remove everything: processes, mounts, cgroups, namespaces, files, descriptors. Idempotent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """What a driver turned out to be on this machine."""
+
+    name: str
+    """container, rootless or process"""
+    missing: tuple[str, ...]
+    """What this machine does not give, a sentence each with the command that would grant it."""
+
+
+class SandboxDriver(Protocol):
+    tier: Tier
+
+    async def create(self, image: str, limits: Limits) -> Sandbox:
+        """A blank sandbox on a root image (a name that the driver was opened with)."""
+
+    async def close(self) -> None:
+        """Destroy every sandbox and end the spawner; nothing is left behind."""
