@@ -145,3 +145,21 @@ class SandboxDriver(Protocol):
 
     async def close(self) -> None:
         """Destroy every sandbox and end the spawner; nothing is left behind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """One read-only bind of the host in a root image."""
+
+    source: str
+    """Absolute path on the host, a directory or a file."""
+    target: str
+    """Absolute path inside the sandbox."""
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A root image: the base every sandbox has (the host's /usr, a minimal /etc, /dev, /proc) plus these mounts."""
+
+    name: str
+    mounts: tuple[Mount, ...]
