@@ -94,9 +94,7 @@ def parse_function_name(text: str, scope: Scope, *, cross_account: bool = False)
     name = parts[0]
     qualifier = parts[1] if len(parts) > 1 else None
     if region != scope.region:
-        raise ResourceNotFound(
-            f"Functions from '{region}' are not reachable in this region ('{scope.region}')"
-        )
+        raise ResourceNotFound(f"Functions from '{region}' are not reachable in this region ('{scope.region}')")
     if account != scope.account and not cross_account:
         raise AccessDenied(None)
     return FunctionName(FunctionRef(account, region, name), qualifier)

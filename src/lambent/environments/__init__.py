@@ -1,0 +1,1 @@
+"""Execution environments: their lifecycle, their pools, and what happens inside them."""

@@ -1,0 +1,101 @@
+"""The pool of one function version: who is idle, who is starting, who waits. Bookkeeping only; nothing here awaits.
+
+A request takes the most recently used idle environment. Without one it waits, first come first served, and every
+waiting request beyond the environments already starting asks for one more. Whichever environment is free first serves
+the longest waiting request, whoever asked for it; the one that comes later stays as a spare.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Generic, Protocol, TypeVar
+
+
+class Member(Protocol):
+    """What the pool needs to know of an environment."""
+
+    idle_since_ns: int
+
+
+E = TypeVar("E", bound=Member)
+W = TypeVar("W")
+
+
+class Pool(Generic[E, W]):
+    """Bookkeeping for the environments (E) and the waiting work (W) of one version."""
+
+    __slots__ = ("_idle", "members", "starting", "waiting")
+
+    def __init__(self) -> None:
+        self._idle: list[E] = []  # the most recently used last
+        self.members: set[E] = set()
+        self.starting = 0
+        self.waiting: deque[W] = deque()
+
+    def __repr__(self) -> str:
+        return (
+            f"<Pool {len(self.members)} members, {len(self._idle)} idle, {self.starting} starting, "
+            f"{len(self.waiting)} waiting>"
+        )
+
+    @property
+    def idle(self) -> int:
+        """How many environments are idle."""
+        return len(self._idle)
+
+    @property
+    def is_empty(self) -> bool:
+        """Nothing lives here and nobody waits."""
+        return not self.members and not self.waiting and self.starting == 0
+
+    def lease(self) -> E | None:
+        """Take the most recently used idle environment; the caller marks it LEASED in the same step."""
+        return self._idle.pop() if self._idle else None
+
+    def wait(self, work: W) -> int:
+        """Queue work; answers how many environments must be started so that everybody waiting gets one."""
+        self.waiting.append(work)
+        return max(0, len(self.waiting) - self.starting)
+
+    def withdraw(self, work: W) -> bool:
+        """Take waiting work out again; False when it is not waiting (any more)."""
+        try:
+            self.waiting.remove(work)
+        except ValueError:
+            return False
+        return True
+
+    def start_begins(self) -> None:
+        """An environment is being created."""
+        self.starting += 1
+
+    def start_ends(self, environment: E | None) -> None:
+        """Creation is over: with an environment it becomes a member, with None it failed."""
+        if self.starting <= 0:
+            raise AssertionError("more starts ended than began")
+        self.starting -= 1
+        if environment is not None:
+            self.members.add(environment)
+
+    def free(self, environment: E, now_ns: int) -> W | None:
+        """An environment can take work: answers the longest waiting work, or parks the environment as idle."""
+        if self.waiting:
+            return self.waiting.popleft()
+        environment.idle_since_ns = now_ns
+        self._idle.append(environment)
+        return None
+
+    def leave(self, environment: E) -> None:
+        """An environment stops, whatever it was doing."""
+        self.members.discard(environment)
+        if environment in self._idle:
+            self._idle.remove(environment)
+
+    def idle_before(self, moment_ns: int) -> list[E]:
+        """Idle environments that have been idle since before `moment_ns`, the longest idle first."""
+        return [e for e in self._idle if e.idle_since_ns < moment_ns]
+
+    def idle_members(self) -> Iterator[E]:
+        """All idle environments, the least recently used first."""
+        return iter(list(self._idle))

@@ -1,0 +1,250 @@
+"""The `process` driver: a process group with resource limits, for machines that give nothing better.
+
+This is not an isolation boundary: the program sees the host's files, network and processes as the server's own user
+does. A server that listens beyond loopback, or has more than one account, refuses this tier unless it is forced. What
+it does keep: the published environment, the published paths (by rewriting /var/task, /opt, /var/runtime and /var/lang
+in arguments, environment values and working directory to where they lie on the host), limits on descriptors and core
+dumps, no new privileges, and that nothing started here outlives the server's order to end it, as far as a process
+group reaches. What it cannot: a memory limit, a CPU share, a private /tmp.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import re
+import resource
+import shutil
+import signal
+import socket
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from .port import Binding, Command, Exit, Image, Limits, SandboxError, Tier, Usage
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_NO_NEW_PRIVS = 38
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+_REAP_LIMIT_S = 5.0
+
+MISSING = (
+    "memory, CPU and process limits are not enforced, and functions see the host's files, network and processes: "
+    "run Lambent as root, or allow user namespaces (sysctl kernel.unprivileged_userns_clone=1)",
+    "/tmp is the host's; TMPDIR names a private directory",
+)
+
+
+class ProcessDriver:
+    """Sandboxes that are process groups. Needs nothing but a Unix."""
+
+    def __init__(self, packages_root: Path, images: Sequence[Image], state_dir: Path) -> None:
+        self.tier = Tier("process", MISSING)
+        self._packages_root = packages_root
+        self._images = {image.name: image for image in images}
+        self._state_dir = state_dir
+        self._sandboxes: dict[str, ProcessSandbox] = {}
+        self._next = 0
+        self._prctl = _load_prctl()
+
+    async def create(self, image: str, limits: Limits) -> ProcessSandbox:
+        """A blank: a private directory and a listener on a free port of the host's loopback."""
+        if image not in self._images:
+            raise SandboxError("image", detail=f"unknown image {image}")
+        self._next += 1
+        sandbox_id = f"p{os.getpid()}-{self._next}"
+        try:
+            self._state_dir.mkdir(parents=True, exist_ok=True)
+            home = Path(tempfile.mkdtemp(prefix="sandbox-", dir=self._state_dir))
+        except OSError as error:
+            raise SandboxError("home", error.errno or 0, str(error)) from error
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            listener.bind(("127.0.0.1", 0))
+            listener.listen(16)
+        except OSError as error:
+            listener.close()
+            shutil.rmtree(home, ignore_errors=True)
+            raise SandboxError("listener", error.errno or 0, str(error)) from error
+        listener.setblocking(False)
+        sandbox = ProcessSandbox(self, sandbox_id, self._images[image], home, listener, limits)
+        self._sandboxes[sandbox_id] = sandbox
+        return sandbox
+
+    async def close(self) -> None:
+        for sandbox in list(self._sandboxes.values()):
+            await sandbox.destroy()
+
+
+class ProcessSandbox:
+    """One process group. See `sandbox/port.py` for what each call promises."""
+
+    def __init__(
+        self,
+        driver: ProcessDriver,
+        sandbox_id: str,
+        image: Image,
+        home: Path,
+        listener: socket.socket,
+        limits: Limits,
+    ) -> None:
+        self.id = sandbox_id
+        host, port = listener.getsockname()[:2]
+        self.api_address = f"{host}:{port}"
+        self._driver = driver
+        self._image = image
+        self._home = home
+        self._listener = listener
+        self._limits = limits
+        self._binding: Binding | None = None
+        self._child: asyncio.subprocess.Process | None = None
+        self._waiter: asyncio.Task[None] | None = None
+        self._peak_bytes = 0
+        self._cpu_us = 0
+
+    @property
+    def listener(self) -> socket.socket:
+        return self._listener
+
+    async def bind(self, binding: Binding) -> None:
+        for digest in (binding.task, binding.opt):
+            if digest is not None and not (self._driver._packages_root / digest / "tree").is_dir():
+                raise SandboxError("bind", detail=f"no package {digest}")
+        self._binding = binding
+        self._limits = binding.limits
+
+    async def set_cpu(self, vcpus: float | None) -> None:
+        """No CPU share in this tier."""
+
+    async def start(self, command: Command, on_exit: Callable[[Exit], None]) -> int:
+        if self._child is not None:
+            raise SandboxError("start", detail="a program is running already")
+        argv = [self._rewrite(argument) for argument in command.argv]
+        env = {name: self._rewrite(value) for name, value in command.env.items()}
+        env.setdefault("TMPDIR", str(self._home))
+        read_end, write_end = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(read_end, False)
+        try:
+            child = await self._spawn(argv, env, self._rewrite(command.cwd), write_end, command.channel)
+        except OSError as error:
+            # The program could not be executed: an exit like any other, told on the loop as the port says.
+            exit_ = Exit(None, None, out_of_memory=False, error=error.errno or 1)
+            asyncio.get_running_loop().call_soon(on_exit, exit_)
+            return read_end
+        except BaseException:
+            os.close(read_end)
+            raise
+        finally:
+            os.close(write_end)
+            if command.channel is not None:
+                command.channel.close()
+        self._child = child
+        self._waiter = asyncio.ensure_future(self._wait(child, on_exit))
+        return read_end
+
+    async def _spawn(
+        self, argv: Sequence[str], env: Mapping[str, str], cwd: str, log: int, channel: socket.socket | None
+    ) -> asyncio.subprocess.Process:
+        source = channel.fileno() if channel is not None else -1
+        limits = (self._limits.descriptors_max, self._driver._prctl)
+
+        def enter() -> None:  # in the child, between fork and exec: system calls only
+            descriptors, prctl = limits
+            resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+            if prctl is not None:
+                prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+                prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+            if source >= 0:
+                if source == 3:
+                    os.set_inheritable(3, True)
+                else:
+                    os.dup2(source, 3)
+
+        return await asyncio.create_subprocess_exec(
+            *argv,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env=dict(env),
+            cwd=cwd,
+            pass_fds=(3,) if source >= 0 else (),
+            process_group=0,
+            preexec_fn=enter,
+        )
+
+    async def _wait(self, child: asyncio.subprocess.Process, on_exit: Callable[[Exit], None]) -> None:
+        code = await child.wait()
+        self._sweep(child.pid)
+        self._child = None
+        on_exit(Exit(code, None, False) if code >= 0 else Exit(None, -code, False))
+
+    def _sweep(self, group: int) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(group, signal.SIGKILL)
+
+    async def reset(self) -> None:
+        waiter = self._waiter
+        if self._child is not None:
+            self._sample()
+            self._sweep(self._child.pid)
+        if waiter is not None:
+            async with asyncio.timeout(_REAP_LIMIT_S):
+                await asyncio.shield(waiter)
+            self._waiter = None
+
+    def usage(self) -> Usage:
+        self._sample()
+        return Usage(self._peak_bytes, self._cpu_us)
+
+    def _sample(self) -> None:
+        if self._child is None:
+            return
+        try:
+            status = Path(f"/proc/{self._child.pid}/status").read_text()
+            stat = Path(f"/proc/{self._child.pid}/stat").read_text()
+        except OSError:
+            return  # ended meanwhile: what was seen before stands
+        peak = re.search(r"VmHWM:\s+(\d+) kB", status)
+        if peak is not None:
+            self._peak_bytes = max(self._peak_bytes, int(peak.group(1)) * 1024)
+        fields = stat.rpartition(")")[2].split()
+        self._cpu_us = (int(fields[11]) + int(fields[12])) * 1_000_000 // _TICKS_PER_S
+
+    async def freeze(self) -> None:
+        """Not in this tier: stopping a process group by signal is visible to the program."""
+
+    async def thaw(self) -> None:
+        """See freeze."""
+
+    async def destroy(self) -> None:
+        if self._driver._sandboxes.pop(self.id, None) is None:
+            return
+        await self.reset()
+        self._listener.close()
+        shutil.rmtree(self._home, ignore_errors=True)
+
+    def _rewrite(self, text: str) -> str:
+        """Published paths to where they lie on the host."""
+        for target, source in self._paths():
+            text = re.sub(rf"(?<![\w/.-]){re.escape(target)}(?=/|:|$)", lambda _: source, text)  # noqa: B023
+        return text
+
+    def _paths(self) -> list[tuple[str, str]]:
+        pairs = [(m.target, m.source) for m in self._image.mounts if m.target != m.source]
+        binding = self._binding
+        root = self._driver._packages_root
+        nothing = str(self._home)
+        pairs.append(("/var/task", str(root / binding.task / "tree") if binding and binding.task else nothing))
+        if binding and binding.opt:
+            pairs.append(("/opt", str(root / binding.opt / "tree")))
+        return pairs
+
+
+def _load_prctl() -> Callable[..., int] | None:
+    try:
+        return ctypes.CDLL(None, use_errno=True).prctl  # type: ignore[no-any-return]
+    except (OSError, AttributeError):
+        return None
