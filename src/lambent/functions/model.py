@@ -1,0 +1,234 @@
+"""What a function is: frozen values in our words; PascalCase and JSON live in `api/` and `codec.py`.
+
+Published defaults are the defaults here. A field that is None was never given (or was cleared) and stays absent in
+answers; empty collections were given empty. Everything the API accepts is kept, also where its behaviour is not ours yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ..domain.limits import EPHEMERAL_MB_DEFAULT, MEMORY_MB_DEFAULT, TIMEOUT_S_DEFAULT
+from ..domain.names import LATEST, FunctionRef
+
+RUNTIME_CLIENT_VARIABLE = "LAMBENT_RUNTIME_CLIENT"
+"""Environment variable with which one function chooses its runtime client against the server's setting."""
+RUNTIME_CLIENTS = ("lambent", "official")
+
+CREATING_REASON = "The function is being created."
+CREATING_CODE = "Creating"
+"""Reason and code of a creation and, word for word, of an ordinary update."""
+
+
+@dataclass(frozen=True, slots=True)
+class Logging:
+    """Where log lines go and in which form; levels exist with the JSON format only."""
+
+    format: str
+    """Text or JSON."""
+    application_level: str | None
+    """TRACE, DEBUG, INFO, WARN, ERROR or FATAL; None with Text."""
+    system_level: str | None
+    """DEBUG, INFO or WARN; None with Text."""
+    group: str
+    """Log group; /aws/lambda/NAME unless given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Vpc:
+    """The subnets and security groups asked for; empty tuples after a detachment."""
+
+    subnet_ids: tuple[str, ...]
+    security_group_ids: tuple[str, ...]
+    ipv6_allowed: bool = False
+    vpc_id: str = ""
+    """Empty where no network service says which network the subnets belong to."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileSystem:
+    """One file system and where the function sees it, below /mnt."""
+
+    arn: str
+    local_mount_path: str
+    direct_s3_read: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LayerReference:
+    """A layer version as attached to a function: its ARN and the size of its archive."""
+
+    arn: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """Overrides of a container image's entry point, command and working directory; None: the image's own."""
+
+    entry_point: tuple[str, ...] | None = None
+    command: tuple[str, ...] | None = None
+    working_directory: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Durable:
+    """Settings of a durable function's executions."""
+
+    execution_timeout_s: int
+    retention_days: int | None = None
+    kms_key_arn: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """Everything about a function that is not its code. Shared between versions that agree, never changed in place."""
+
+    role: str
+    runtime: str | None
+    """Runtime identifier, None for images."""
+    handler: str | None
+    logging: Logging
+    description: str = ""
+    timeout_s: int = TIMEOUT_S_DEFAULT
+    memory_mb: int = MEMORY_MB_DEFAULT
+    ephemeral_mb: int = EPHEMERAL_MB_DEFAULT
+    environment: Mapping[str, str] | None = None
+    """Variables in the order given; None: never given, empty: given empty."""
+    architecture: str = "x86_64"
+    """x86_64 or arm64."""
+    package_type: str = "Zip"
+    """Zip or Image."""
+    tracing_mode: str = "PassThrough"
+    """PassThrough or Active."""
+    snap_start: str = "None"
+    """None or PublishedVersions (SnapStart.ApplyOn)."""
+    layers: tuple[LayerReference, ...] = ()
+    vpc: Vpc | None = None
+    dead_letter_arn: str | None = None
+    kms_key_arn: str | None = None
+    file_systems: tuple[FileSystem, ...] = ()
+    image: Image | None = None
+    tenancy: str | None = None
+    """PER_TENANT or None."""
+    durable: Durable | None = None
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """The function's own environment variables; empty when there are none."""
+        return self.environment or _NOTHING
+
+    @property
+    def runtime_client(self) -> str | None:
+        """`lambent` or `official` when the function chooses for itself; None: the server's setting decides."""
+        return None if self.environment is None else self.environment.get(RUNTIME_CLIENT_VARIABLE)
+
+
+_NOTHING: Mapping[str, str] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """Which package runs. The archive's bytes are never re-packed: its hash is what deployment tools compare."""
+
+    digest: str
+    """Hex SHA-256 of the archive: the package's name in `packages/`."""
+    sha256_base64: str
+    """The same hash as the API shows it (CodeSha256)."""
+    size_bytes: int
+    """Bytes of the archive (CodeSize)."""
+    unpacked_bytes: int = 0
+    source_kms_key_arn: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionVersion:
+    """`$LATEST` or a published version, as one frozen value: what an environment is made from."""
+
+    ref: FunctionRef
+    version: str
+    """`$LATEST` or a number."""
+    configuration: Configuration
+    code: Code
+    revision_id: str
+    """The RevisionId clients see; a new UUID at each event that the API lists."""
+    state: str
+    """Pending, Active, Inactive or Failed."""
+    state_reason: str | None
+    state_reason_code: str | None
+    generation: int
+    """Changes with every accepted code or configuration update, also across deletion and re-creation of the name within
+    one server's life; environments are keyed by (ref, version, generation)."""
+    last_modified_ms: int
+    """Epoch milliseconds of the last accepted code or configuration update."""
+    update_status: str | None = None
+    """Successful, InProgress or Failed; None while the first creation is pending."""
+    update_reason: str | None = None
+    update_reason_code: str | None = None
+
+    @property
+    def arn(self) -> str:
+        """The qualified ARN, also for $LATEST."""
+        return self.ref.arn(self.version)
+
+    @property
+    def is_settled(self) -> bool:
+        """Neither a creation nor an update is under way."""
+        return self.state != "Pending" and self.update_status != "InProgress"
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Which request made a function, so that a retry of the very same request is recognised and answered again."""
+
+    invocation_id: str
+    """The client's amz-sdk-invocation-id."""
+    answer: FunctionVersion
+    """What the first answer showed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A function with all its versions: the unit that is stored and swapped."""
+
+    ref: FunctionRef
+    revision: int
+    """Number of writes so far, 1 at creation: the store's condition. Not the RevisionId."""
+    latest: FunctionVersion
+    """$LATEST as the API shows it."""
+    serving: FunctionVersion | None = None
+    """What invocations of $LATEST run while `latest` may not: the state before an update that is not (or never will be)
+    applied. None: `latest` serves."""
+    versions: Mapping[str, FunctionVersion] = field(default_factory=dict)
+    """Published versions by number, ascending."""
+    next_version: int = 1
+    """The number the next published version gets; it only grows, so numbers are never used again."""
+    last_published: str | None = None
+    """Number of the version published last, deleted or not."""
+    reserved: int | None = None
+    """Reserved concurrency; 0 throttles everything, None: not set."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    receipt: Receipt | None = None
+
+    def find(self, qualifier: str | None) -> FunctionVersion | None:
+        """The version as the API shows it; None when there is no such version."""
+        if qualifier is None or qualifier == LATEST:
+            return self.latest
+        return self.versions.get(qualifier)
+
+    @property
+    def code_bytes(self) -> int:
+        """Archive bytes of $LATEST and every published version, as the account's usage counts them."""
+        return self.latest.code.size_bytes + sum(version.code.size_bytes for version in self.versions.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What listeners hear after a write: the function in memory is already the new one."""
+
+    kind: str
+    """`updated` (created, code, configuration or state changed), `deleted`, `concurrency`."""
+    ref: FunctionRef
+    version: str | None
+    """The version concerned; None: the whole function."""
