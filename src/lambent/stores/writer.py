@@ -256,9 +256,9 @@ class Writer:
                 connection.execute("SAVEPOINT many")
                 try:
                     connection.executemany(sql, [job[3] for job in jobs])
-                except Exception:
-                    self._undo("many")
-                    # One of them is bad; each alone shows which.
+                except Exception as error:
+                    self._still_open(error)
+                    self._undo("many")  # one of them is bad; each alone shows which
                 else:
                     connection.execute("RELEASE many")
                     outcomes += [(job[1], None, None) for job in jobs]
