@@ -203,12 +203,12 @@ class Writer:
                 weight += job[4]
             self._call_loop(self._resolve, self._commit(batch), weight)
             self._checkpoint(weight)
-        error: Exception | None = None
+        failure: Exception | None = None
         try:
             _finish(self._connection)
-        except Exception as failed:  # handed to whoever awaits close()
-            error = failed
-        self._call_loop(self._resolve_closed, error)
+        except Exception as error:  # handed to whoever awaits close()
+            failure = error
+        self._call_loop(self._resolve_closed, failure)
 
     def _resolve_closed(self, error: Exception | None) -> None:
         assert self._closing is not None
