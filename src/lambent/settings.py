@@ -314,9 +314,11 @@ def load(
     known = {setting.name: setting for setting in described()}
     values: dict[str, Any] = {}
     origins = dict.fromkeys(known, DEFAULT)
-    sources = [*_from_file(config, known), *_from_environ(environ or {}, known)]
+    sources = [*_from_file(config), *_from_environ(environ or {}, known)]
     sources += [(name, option, value) for name, (option, value) in (options or {}).items() if value is not None]
     for name, origin, raw in sources:
+        if name not in known:
+            raise SettingsError(name, origin, "there is no such setting; `lambent settings` lists them")
         values[name] = checked(known[name], raw, origin)
         origins[name] = origin
     sections = {
@@ -362,7 +364,7 @@ def _typed(setting: Setting, raw: object, origin: str) -> Any:
     raise SettingsError(setting.name, origin, f"{raw!r} is not {wanted}")
 
 
-def _from_file(path: Path | None, known: Mapping[str, Setting]) -> Iterator[tuple[str, str, object]]:
+def _from_file(path: Path | None) -> Iterator[tuple[str, str, object]]:
     if path is None:
         return
     import tomllib  # only with a file: 5 ms on the way to listening
@@ -377,10 +379,7 @@ def _from_file(path: Path | None, known: Mapping[str, Setting]) -> Iterator[tupl
         if section not in SECTIONS or not isinstance(table, dict):
             raise SettingsError(section, str(path), f"there is no such section; there are {', '.join(SECTIONS)}")
         for one, value in table.items():
-            name = f"{section}.{one}"
-            if name not in known:
-                raise SettingsError(name, str(path), "there is no such setting; `lambent settings` lists them")
-            yield name, str(path), value
+            yield f"{section}.{one}", str(path), value
 
 
 def _from_environ(environ: Mapping[str, str], known: Mapping[str, Setting]) -> Iterator[tuple[str, str, object]]:

@@ -1,0 +1,60 @@
+"""What `lambent up` prints when it listens. On the way to listening: no import but the standard library's cheapest."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+WIDTH = 100
+INDENT = 12
+
+
+def render(facts: Mapping[str, Any], *, colour: bool) -> str:
+    """The banner as text, with a newline at its end.
+
+    facts: `version`, `endpoint` (URL), `tier` (name), `tier_reasons` (sentences: why not a stronger one), `runtimes`
+    (identifiers found), `missing` (sentences: what is not here and how to get it), `data_dir`, and where they are known
+    `started_ms` (process start to listening) and `trusts` (a sentence on who may call). colour: whether to use ANSI.
+    """
+    ready = f" · ready in {facts['started_ms']:.0f} ms" if facts.get("started_ms") is not None else ""
+    lines = [_styled(f"lambent {facts['version']}", "1", colour) + ready, ""]
+    lines += _field("endpoint", [_styled(str(facts["endpoint"]), "1;36", colour)])
+    lines += _field("tier", [_tier(str(facts["tier"]), colour), *_wrapped(facts.get("tier_reasons", ()))])
+    found = ", ".join(facts["runtimes"])
+    lines += _field("runtimes", _wrapped([found]) if found else ["none found on this machine"])
+    missing = _wrapped(facts.get("missing", ()))
+    if missing:
+        lines += _field("missing", missing)
+    lines += _field("data", [str(facts["data_dir"])])
+    if facts.get("trusts"):
+        lines += _field("callers", _wrapped([str(facts["trusts"])]))
+    lines += [
+        "",
+        f"  export AWS_ENDPOINT_URL={facts['endpoint']} AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test "
+        "AWS_REGION=us-east-1",
+        "",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _tier(name: str, colour: bool) -> str:
+    if name == "process":
+        return _styled("process: functions are NOT isolated from this user's files", "1;33", colour)
+    return _styled(name, "1;32", colour)
+
+
+def _field(name: str, lines: Sequence[str]) -> list[str]:
+    return [f"  {name if index == 0 else '':<{INDENT - 2}}{line}" for index, line in enumerate(lines)]
+
+
+def _wrapped(sentences: Sequence[str]) -> list[str]:
+    """Sentences as lines of a readable width. Commands in them stay whole: a broken one cannot be copied."""
+    lines: list[str] = []
+    for sentence in sentences:
+        lines += textwrap.wrap(sentence, WIDTH - INDENT, break_long_words=False, break_on_hyphens=False) or [""]
+    return lines
+
+
+def _styled(text: str, code: str, colour: bool) -> str:
+    return f"\x1b[{code}m{text}\x1b[0m" if colour else text

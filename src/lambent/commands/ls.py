@@ -1,0 +1,39 @@
+"""`lambent ls`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from .output import print_json, print_table, say, size, working
+from .remote import client, remote
+
+COLUMNS = ("NAME", "RUNTIME", "HANDLER", "MEMORY", "TIMEOUT", "SIZE", "STATE", "MODIFIED")
+
+
+def _row(function: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        function["FunctionName"],
+        function.get("Runtime", "image"),
+        function.get("Handler", ""),
+        f"{function['MemorySize']} MB",
+        f"{function['Timeout']} s",
+        size(function["CodeSize"]),
+        function.get("State", ""),
+        function["LastModified"].partition(".")[0].replace("T", " "),
+    )
+
+
+@click.command()
+@remote
+def command(endpoint: str | None, region: str | None, as_json: bool) -> None:
+    """List the functions of the account and region."""
+    with client(endpoint, region) as server, working("Listing"):
+        functions = list(server.functions())
+    if as_json:
+        print_json(functions)
+    elif not functions:
+        say(f"No functions at {server.endpoint} in {server.region}. Try `lambent deploy DIR`.")
+    else:
+        print_table(COLUMNS, [_row(function) for function in functions], right=(3, 4, 5))
