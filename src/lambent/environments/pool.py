@@ -86,6 +86,16 @@ class Pool(Generic[E, W]):
         self._idle.append(environment)
         return None
 
+    def park_ends(self, environment: E) -> None:
+        """An idle environment lost its runtime: it can't be leased until it is `free` again."""
+        if environment in self._idle:
+            self._idle.remove(environment)
+
+    @property
+    def needs_environment(self) -> bool:
+        """Whether one more request would have to start an environment."""
+        return not self._idle and len(self.waiting) >= self.starting
+
     def leave(self, environment: E) -> None:
         """An environment stops, whatever it was doing."""
         self.members.discard(environment)

@@ -6,37 +6,43 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ..telemetry.attempt import LogLine, Origin
 from .channel import RuntimeEvent
-
-LogEvent = tuple[int, bytes]
-"""Epoch milliseconds and one log event's bytes, without its newline."""
 
 
 @dataclass(slots=True, eq=False)
 class Work:
-    """One attempt of one invocation. `done` is called exactly once, on the event loop, and then dropped."""
+    """One attempt of one invocation. Exactly one of `done` and `failed` is called, once, on the event loop."""
 
     event: RuntimeEvent
     timeout_s: float
     done: Callable[[Result], None] | None
-    accepted_ns: int
-    """Monotonic time of arrival."""
+    failed: Callable[[Work, str], None] | None
+    """The platform failed and no result exists; the text is for the log and the caller's ServiceException."""
     context: Any = None
-    """The owner's own: what `done` needs to answer the caller."""
+    """The owner's own: what it needs to answer the caller."""
 
     def finish(self, result: Result) -> None:
-        """Deliver the result; breaks the reference from work to caller, so that bodies die at once."""
-        done, self.done = self.done, None
+        """Deliver the result; breaks the references from work to caller, so that bodies die at once."""
+        done, self.done, self.failed = self.done, None, None
         if done is None:
             raise AssertionError(f"attempt {self.event.request_id} finished twice")
         done(result)
 
+    def fail(self, text: str) -> None:
+        """Deliver a failure of ours."""
+        failed, self.done, self.failed = self.failed, None, None
+        if failed is None:
+            raise AssertionError(f"attempt {self.event.request_id} finished twice")
+        failed(self, text)
+
 
 @dataclass(slots=True, eq=False)
 class Result:
-    """What came of one attempt."""
+    """What came of one attempt that reached an environment."""
 
     work: Work
+    origin: Origin
     body: bytes
     content_type: str
     function_error: bool
@@ -51,8 +57,6 @@ class Result:
     """Init Duration when this attempt carries the environment's init."""
     started_ms: int
     memory_peak_mb: int
-    lines: list[LogEvent]
-    environment_id: str
-    log_stream: str
-    fault: str | None = None
-    """Set when the platform failed and no function ran: the caller gets a ServiceException with this text."""
+    lines: list[LogLine]
+    is_begun: bool
+    """Parts of this attempt's output were written down before."""

@@ -104,6 +104,9 @@ class Sandbox(Protocol):
     async def bind(self, binding: Binding) -> None:
         """Mount code and set limits; once per sandbox, before the first start."""
 
+    async def set_cpu(self, vcpus: float | None) -> None:
+        """Set the CPU share in cores; None lifts it (full speed, for the init phase)."""
+
     async def start(self, command: Command, on_exit: Callable[[Exit], None]) -> int:
         """Run the program; answers the read end of its log pipe (non-blocking, the caller closes it).
 

@@ -30,6 +30,9 @@ _PR_SET_NO_NEW_PRIVS = 38
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _REAP_LIMIT_S = 5.0
 
+CHANNEL_VARIABLE = "_LAMBENT_CHANNEL"
+"""Names the channel's descriptor to our bootstraps."""
+
 MISSING = (
     "memory, CPU and process limits are not enforced, and functions see the host's files, network and processes: "
     "run Lambent as root, or allow user namespaces (sysctl kernel.unprivileged_userns_clone=1)",
@@ -124,6 +127,9 @@ class ProcessSandbox:
         argv = [self._rewrite(argument) for argument in command.argv]
         env = {name: self._rewrite(value) for name, value in command.env.items()}
         env.setdefault("TMPDIR", str(self._home))
+        if command.channel is not None and CHANNEL_VARIABLE in env:
+            # Descriptor 3 may be taken in the child between fork and exec, so the channel keeps its own number here.
+            env[CHANNEL_VARIABLE] = str(command.channel.fileno())
         read_end, write_end = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(read_end, False)
         try:
@@ -157,11 +163,6 @@ class ProcessSandbox:
             if prctl is not None:
                 prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
                 prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-            if source >= 0:
-                if source == 3:
-                    os.set_inheritable(3, True)
-                else:
-                    os.dup2(source, 3)
 
         return await asyncio.create_subprocess_exec(
             *argv,
@@ -170,7 +171,7 @@ class ProcessSandbox:
             stderr=log,
             env=dict(env),
             cwd=cwd,
-            pass_fds=(3,) if source >= 0 else (),
+            pass_fds=(source,) if source >= 0 else (),
             process_group=0,
             preexec_fn=enter,
         )
@@ -245,6 +246,6 @@ class ProcessSandbox:
 
 def _load_prctl() -> Callable[..., int] | None:
     try:
-        return ctypes.CDLL(None, use_errno=True).prctl  # type: ignore[no-any-return]
+        return ctypes.CDLL(None, use_errno=True).prctl
     except (OSError, AttributeError):
         return None

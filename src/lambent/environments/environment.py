@@ -1,0 +1,535 @@
+"""One execution environment: a sandbox with one initialised runtime for one function version.
+
+The environment is the runtime channel's sink. It moves by the table in `lifecycle.py`, runs one invocation at a time,
+and turns whatever happens inside (an answer, an error document, an exit, silence until the deadline) into exactly one
+`Result` per attempt. The warm path is callbacks only: no task, no future, and no await between lease and dispatch.
+
+Order at the end of an attempt: log pipe drained, usage read, result delivered (which writes the record and then
+answers the caller), and only then is the environment free again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from ..domain.clock import Clock
+from ..domain.limits import INIT_LIMIT_S, MEMORY_MB_PER_VCPU, RUNTIME_DESCRIPTORS_MAX, RUNTIME_PROCESSES_MAX
+from ..functions.model import FunctionVersion
+from ..sandbox.port import Binding, Command, Exit, Limits, Sandbox, SandboxDriver, SandboxError
+from ..telemetry.attempt import AttemptPart, InitRecord, LogLine, Origin, UserEvents
+from ..telemetry.lines import LineSplitter
+from .channel import RuntimeChannel
+from .failures import RESPONSE_TOO_LARGE, describe_exit, document, timed_out
+from .lifecycle import Event, State, advance
+from .plan import HTTP, Blueprint, Carriers, Door
+from .work import Result, Work
+
+LOG_READ_BYTES = 65_536
+LOG_DRAIN_BYTES_MAX = 4 * 1_048_576
+"""What is read of a log pipe at the end of an attempt at most; a pipe holds 64 KB unless a program enlarges it."""
+INIT_EXIT_GRACE_S = 1.0
+"""How long a runtime that reported an init error may take to exit before it is killed."""
+PART_BYTES = 262_144
+PART_DELAY_S = 1.0
+"""A running attempt's output is written down early once it is this large, or this old."""
+GONE_GRACE_S = 0.5
+"""How long after the channel closed the exit is awaited before the runtime is killed."""
+
+log = logging.getLogger("lambent.environments")
+
+Outcome = tuple[Literal["ready", "error", "exit", "timeout", "refused"], Any]
+
+
+class Owner(Protocol):
+    """Who keeps the environments: told when one is free, broken or has something to write down."""
+
+    def freed(self, environment: Environment) -> None: ...
+
+    def broke(self, environment: Environment) -> None:
+        """The environment can't take work until `freed`."""
+
+    def retire(self, environment: Environment, reason: str) -> None: ...
+
+    def record(self, record: InitRecord | AttemptPart | UserEvents) -> None: ...
+
+    def supervise(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What every environment of a server shares."""
+
+    driver: SandboxDriver
+    carriers: Carriers
+    clock: Clock
+    new_splitter: Callable[[FunctionVersion], LineSplitter]
+    owner: Owner
+
+
+class Environment:
+    """See the module's text. All methods are called on the event loop."""
+
+    def __init__(self, version: FunctionVersion, origin: Origin, blueprint: Blueprint, shared: Surroundings) -> None:
+        self.version = version
+        self.origin = origin
+        self.id = origin.environment
+        self.state = State.STARTING
+        self.idle_since_ns = 0
+        self.is_warm = False
+        """A runtime lives inside and has finished its init."""
+        self.is_frozen = False
+        self.work: Work | None = None
+        self._blueprint = blueprint
+        self._shared = shared
+        self._clock = shared.clock
+        self._loop = asyncio.get_running_loop()
+        self._sandbox: Sandbox | None = None
+        self._door: Door | None = None
+        self._channel: RuntimeChannel | None = None
+        self._log_fd = -1
+        self._splitter = shared.new_splitter(version)
+        self._part_timer: asyncio.TimerHandle | None = None
+        self._parts = 0
+        self._init: asyncio.Future[Outcome] | None = None
+        self._init_us: int | None = None
+        self._exit_seen: asyncio.Event = asyncio.Event()
+        self._has_program = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._gone_timer: asyncio.TimerHandle | None = None
+        self._started_ns = 0
+        self._started_ms = 0
+        self._freezing: asyncio.Task[None] | None = None
+        self._steps = asyncio.Lock()
+        """Calls on the sandbox are made one after another."""
+        self._job: asyncio.Task[Any] | None = None
+        """What runs beside the callbacks: opening, an unready start, a reset."""
+
+    def __repr__(self) -> str:
+        return f"<Environment {self.id[:8]} {self.version.ref.name}:{self.version.version} {self.state.name}>"
+
+    # --- birth -------------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Build the sandbox and run the init phase. Raises SandboxError when there is no sandbox; a failed init is not
+        an error here: the environment is then IDLE without a runtime, and its first invocation repeats init."""
+        self._job = asyncio.current_task()
+        configuration = self.version.configuration
+        limits = Limits(
+            memory_mb=configuration.memory_mb,
+            cpu_vcpus=configuration.memory_mb / MEMORY_MB_PER_VCPU,
+            processes_max=RUNTIME_PROCESSES_MAX,
+            descriptors_max=RUNTIME_DESCRIPTORS_MAX,
+            tmp_mb=configuration.ephemeral_mb,
+        )
+        sandbox = await self._shared.driver.create(self._blueprint.image, limits)
+        self._sandbox = sandbox
+        await sandbox.bind(Binding(self.version.code.digest, None, limits))
+        self._door = self._shared.carriers.open_door(sandbox, self.origin.account, self.origin.region)
+        await sandbox.set_cpu(None)  # full speed until init is over
+        started_ms, started_ns = self._clock.wall_ms(), self._clock.monotonic_ns()
+        outcome = await self._initialise(INIT_LIMIT_S)
+        duration_us = (self._clock.monotonic_ns() - started_ns) // 1_000
+        kind, detail = outcome
+        self._shared.owner.record(
+            InitRecord(
+                origin=self.origin,
+                started_ms=started_ms,
+                duration_us=duration_us,
+                runtime_version=self._blueprint.runtime_version,
+                runtime_version_arn=self._blueprint.runtime_version_arn,
+                status={"ready": "success", "timeout": "timeout"}.get(kind, "error"),
+                error_type=self._describe(kind, detail, "")[0] if kind in ("error", "exit", "refused") else None,
+                lines=self._take_lines(),
+            )
+        )
+        if kind == "ready":
+            self._init_us = duration_us
+            self.state = advance(self.state, Event.READY)
+        else:
+            await self._end_runtime()
+            self.state = advance(self.state, Event.INIT_FAILED)
+
+    async def _initialise(self, limit_s: float | None) -> Outcome:
+        """Start the runtime and wait until it asks for its first event, fails, ends, or `limit_s` is over."""
+        assert self._sandbox is not None
+        plan = self._blueprint.start(self.origin, self._sandbox.api_address)
+        if plan.refusal is not None:
+            return "refused", plan.refusal
+        waiting: asyncio.Future[Outcome] = self._loop.create_future()
+        self._init = waiting
+        self._exit_seen.clear()
+        if plan.carrier == HTTP:
+            assert self._door is not None
+            self._channel, theirs = self._shared.carriers.open_http(self, self._sandbox, self._door), None
+        else:
+            self._channel, theirs = self._shared.carriers.open_frames(self)
+        try:
+            command = Command(plan.argv, plan.env, plan.cwd, theirs)
+            async with self._steps:
+                self._log_fd = await self._sandbox.start(command, self._on_exit)
+                self._has_program = True
+                self._loop.add_reader(self._log_fd, self._on_log)
+            outcome = await self._init_outcome(waiting, limit_s)
+            if outcome[0] == "error":
+                # The runtime said why; let it end by itself, so that what it still prints is logged.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(INIT_EXIT_GRACE_S):
+                        await self._exit_seen.wait()
+            if self._log_fd >= 0:
+                self._drain_log()
+        finally:
+            if self._init is waiting:
+                self._init = None
+        if outcome[0] == "ready":
+            self.is_warm = True
+            async with self._steps:
+                await self._sandbox.set_cpu(self.version.configuration.memory_mb / MEMORY_MB_PER_VCPU)
+        return outcome
+
+    async def _init_outcome(self, waiting: asyncio.Future[Outcome], limit_s: float | None) -> Outcome:
+        try:
+            async with asyncio.timeout(limit_s):
+                return await waiting
+        except TimeoutError:
+            return "timeout", None
+
+    # --- the pool's side ---------------------------------------------------------------------------------------
+
+    def lease(self) -> None:
+        """Mark the environment as promised; the same step must run it or give it back."""
+        self.state = advance(self.state, Event.LEASE)
+
+    def run(self, work: Work) -> None:
+        """Run one attempt; its result comes through `work.done`."""
+        self.state = advance(self.state, Event.DISPATCH)
+        self.work = work
+        self._started_ns = self._clock.monotonic_ns()
+        self._started_ms = self._clock.wall_ms()
+        work.event.deadline_ms = self._started_ms + round(work.timeout_s * 1_000)
+        self._timer = self._loop.call_later(work.timeout_s, self._on_deadline)
+        if self.is_warm and not self.is_frozen and self._freezing is None:
+            assert self._channel is not None
+            self._channel.dispatch(work.event)
+        else:
+            self._job = self._shared.owner.supervise(self._run_unready(work), f"run {self.id}")
+
+    async def _run_unready(self, work: Work) -> None:
+        """The slow way: thaw, and repeat init inside the invocation where no runtime lives."""
+        try:
+            if self._freezing is not None:
+                await asyncio.wait([self._freezing])
+            if self.is_frozen:
+                assert self._sandbox is not None
+                async with self._steps:
+                    await self._sandbox.thaw()
+                self.is_frozen = False
+            if self.work is not work:
+                return
+            if not self.is_warm:
+                kind, detail = await self._initialise(None)
+                if self.work is not work:  # the deadline passed meanwhile and has answered
+                    return
+                if kind != "ready":
+                    error_type, body = self._describe(kind, detail, work.event.request_id)
+                    self._complete(body, "application/json", True, error_type, error_type, "error")
+                    self._break()
+                    return
+            assert self._channel is not None
+            self._channel.dispatch(work.event)
+        except SandboxError as error:
+            log.exception("environment %s: sandbox failed", self.id)
+            if self.work is work:
+                self._fault(str(error))
+            self._shared.owner.retire(self, f"sandbox: {error}")
+
+    def request_freeze(self) -> None:
+        """Stop the processes inside, unless work comes first."""
+        if self.state is State.IDLE and self.is_warm and not self.is_frozen and self._freezing is None:
+            self._freezing = self._shared.owner.supervise(self._freeze(), f"freeze {self.id}")
+
+    async def _freeze(self) -> None:
+        try:
+            assert self._sandbox is not None
+            async with self._steps:
+                await self._sandbox.freeze()
+            self.is_frozen = True
+        except SandboxError as error:
+            log.warning("environment %s could not be frozen: %s", self.id, error)
+        finally:
+            self._freezing = None
+
+    async def stop(self) -> None:
+        """Retire: kill, remove, and write down what was still printed. Called once by the owner after STOP."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self.work is not None:
+            self._fault("the environment was stopped")
+        if self._init is not None and not self._init.done():
+            self._init.set_result(("exit", Exit(None, 9, out_of_memory=False)))  # an init in progress ends here
+        for job in (self._freezing, self._job):
+            if job is not None and job is not asyncio.current_task() and not job.done():
+                await asyncio.wait([job])
+        self._close_channel()
+        if self._door is not None:
+            self._door.close()
+        if self._sandbox is not None:
+            if self._log_fd >= 0:
+                self._drain_log()
+            await self._sandbox.destroy()
+        self._close_log()
+        self._write_rest()
+        self.is_warm = False
+        self.state = advance(self.state, Event.REAPED)
+
+    # --- RuntimeSink -------------------------------------------------------------------------------------------
+
+    def ready(self) -> None:
+        if self._init is not None:
+            if not self._init.done():
+                self._init.set_result(("ready", None))
+        elif self.state is State.INVOKING and self.work is None:
+            self.state = advance(self.state, Event.FINISH)
+            self._shared.owner.freed(self)
+
+    def response(self, request_id: str, content_type: str, body: bytes) -> None:
+        if self.work is not None:
+            self._complete(body, content_type, False, None, None, "success")
+
+    def error(self, request_id: str, error_type: str, body: bytes) -> None:
+        if self.work is not None:
+            self._complete(body, "application/json", True, error_type, None, "error")
+
+    def init_error(self, error_type: str, body: bytes) -> None:
+        if self._init is not None and not self._init.done():
+            self._init.set_result(("error", (error_type, body)))
+
+    def response_too_large(self, request_id: str, size: int) -> None:
+        if self.work is not None:
+            error_type = "Function.ResponseSizeTooLarge"
+            self._complete(RESPONSE_TOO_LARGE, "application/json", True, error_type, error_type, "error")
+
+    def response_refused(self, request_id: str, error_type: str) -> None:
+        if self.work is not None:
+            body = document(error_type, self.work.event.request_id, "The runtime's response could not be read")
+            self._complete(body, "application/json", True, error_type, error_type, "error")
+            self._break()
+
+    def gone(self) -> None:
+        """The channel closed. The exit that normally follows tells why; a runtime that lives on without it is ended."""
+        if self._gone_timer is None and self._has_program and not self._exit_seen.is_set():
+            self._gone_timer = self._loop.call_later(GONE_GRACE_S, self._on_gone_for_good)
+
+    # --- what happens inside -----------------------------------------------------------------------------------
+
+    def _on_gone_for_good(self) -> None:
+        self._gone_timer = None
+        if not self._exit_seen.is_set() and self._has_program:
+            self._on_exit(Exit(0, None, out_of_memory=False))
+
+    def _on_exit(self, exit_: Exit) -> None:
+        if self._exit_seen.is_set():
+            return
+        self._exit_seen.set()
+        self.is_warm = False
+        if self._gone_timer is not None:
+            self._gone_timer.cancel()
+            self._gone_timer = None
+        if self._init is not None:
+            if not self._init.done():
+                self._init.set_result(("exit", exit_))
+        elif self.work is not None:
+            error_type, body = self._describe("exit", exit_, self.work.event.request_id)
+            self._complete(body, "application/json", True, error_type, error_type, "error")
+            self._break()
+        elif self.state in (State.INVOKING, State.IDLE):
+            self._break()
+
+    def _on_deadline(self) -> None:
+        self._timer = None
+        work = self.work
+        if work is None:
+            return
+        if self._channel is not None:
+            self._channel.abandon()
+        body = timed_out(work.event.request_id, work.timeout_s)
+        self._complete(body, "application/json", True, "Sandbox.Timedout", None, "timeout")
+        self._break()
+
+    def _complete(
+        self,
+        body: bytes,
+        content_type: str,
+        function_error: bool,
+        error_type: str | None,
+        report_error: str | None,
+        status: Literal["success", "error", "timeout", "failure"],
+    ) -> None:
+        """End the running attempt: everything it printed and used, then its result."""
+        work = self.work
+        assert work is not None
+        assert self._sandbox is not None
+        duration_us = (self._clock.monotonic_ns() - self._started_ns) // 1_000
+        if status == "timeout":
+            duration_us = round(work.timeout_s * 1_000_000)  # a timer that fires late is not billed
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._part_timer is not None:
+            self._part_timer.cancel()
+            self._part_timer = None
+        if self._log_fd >= 0:
+            self._drain_log()
+        memory_mb = self.version.configuration.memory_mb
+        peak_mb = min(-(-self._sandbox.usage().memory_peak_bytes // 1_048_576), memory_mb)
+        init_us, self._init_us = self._init_us, None
+        result = Result(
+            work=work,
+            body=body,
+            content_type=content_type,
+            function_error=function_error,
+            error_type=error_type,
+            report_error=report_error,
+            status=status,
+            duration_us=duration_us,
+            init_us=init_us,
+            started_ms=self._started_ms,
+            memory_peak_mb=memory_mb if error_type == "Runtime.OutOfMemory" else peak_mb,
+            lines=self._take_lines(),
+            is_begun=self._parts > 0,
+            origin=self.origin,
+        )
+        self._parts = 0
+        self.work = None
+        work.finish(result)
+
+    def _fault(self, text: str) -> None:
+        """End the running attempt without a function result: ours is the failure."""
+        work = self.work
+        assert work is not None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self.work = None
+        work.fail(text)
+
+    def _describe(self, kind: str, detail: Any, request_id: str) -> tuple[str, bytes]:
+        """(error type, document) of an init that did not end in `ready`."""
+        if kind == "error":
+            error_type, body = detail
+            return error_type, body
+        error_type, text = detail if kind == "refused" else describe_exit(detail)
+        return error_type, document(error_type, request_id, text)
+
+    # --- reset -------------------------------------------------------------------------------------------------
+
+    def _break(self) -> None:
+        """The runtime is lost: replace the process tree, keep the sandbox and its /tmp."""
+        if self.state is State.STOPPING:
+            return
+        self._shared.owner.broke(self)
+        self.state = advance(self.state, Event.BREAK)
+        self._job = self._shared.owner.supervise(self._reset(), f"reset {self.id}")
+
+    async def _reset(self) -> None:
+        try:
+            await self._end_runtime()
+        except (SandboxError, TimeoutError) as error:
+            log.warning("environment %s could not be reset: %s", self.id, error)
+            self._shared.owner.retire(self, f"reset: {error}")
+            return
+        self.state = advance(self.state, Event.RESET_DONE)
+        if self.state is State.IDLE:
+            self._shared.owner.freed(self)
+
+    async def _end_runtime(self) -> None:
+        """Kill every process inside and release the channel and the log pipe."""
+        assert self._sandbox is not None
+        self.is_warm = False
+        self._close_channel()
+        if self._freezing is not None:
+            await asyncio.wait([self._freezing])
+        async with self._steps:
+            await self._sandbox.reset()
+        self.is_frozen = False
+        self._has_program = False
+        if self._log_fd >= 0:
+            self._drain_log()
+        self._close_log()
+
+    def _close_channel(self) -> None:
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+        if self._gone_timer is not None:
+            self._gone_timer.cancel()
+            self._gone_timer = None
+
+    # --- log ---------------------------------------------------------------------------------------------------
+
+    def _on_log(self) -> None:
+        """Readable: one read, so that a chatty function can't keep the loop to itself."""
+        try:
+            data = os.read(self._log_fd, LOG_READ_BYTES)
+        except BlockingIOError:
+            return
+        if not data:
+            self._loop.remove_reader(self._log_fd)
+            return
+        self._splitter.feed(data, self._clock.wall_ms(), self._clock.monotonic_ns())
+        if self.work is not None:
+            if self._splitter.pending_bytes >= PART_BYTES:
+                self._write_part()
+            elif self._part_timer is None:
+                self._part_timer = self._loop.call_later(PART_DELAY_S, self._write_part)
+
+    def _write_part(self) -> None:
+        """Write down what a running attempt has printed so far: bounds memory, and a follower sees it."""
+        if self._part_timer is not None:
+            self._part_timer.cancel()
+            self._part_timer = None
+        work = self.work
+        lines = self._splitter.take()
+        if work is None or not lines:
+            return
+        is_first = self._parts == 0
+        self._parts += 1
+        self._shared.owner.record(AttemptPart(self.origin, work.event.request_id, self._started_ms, lines, is_first))
+
+    def _drain_log(self) -> None:
+        """Everything that lies in the pipe now: the runtime wrote it before it answered."""
+        taken = 0
+        while taken < LOG_DRAIN_BYTES_MAX:
+            try:
+                data = os.read(self._log_fd, LOG_READ_BYTES)
+            except BlockingIOError:
+                return
+            if not data:
+                return
+            taken += len(data)
+            self._splitter.feed(data, self._clock.wall_ms(), self._clock.monotonic_ns())
+            if len(data) < LOG_READ_BYTES:
+                return  # a short read emptied the pipe; a full one may have more behind it
+
+    def _take_lines(self) -> list[LogLine]:
+        self._splitter.flush(self._clock.wall_ms())
+        return self._splitter.take()
+
+    def _write_rest(self) -> None:
+        """What was printed after the last attempt, by threads or on the way down, still belongs to the stream."""
+        lines = self._take_lines()
+        if lines:
+            o = self.origin
+            rest = UserEvents(o.account, o.region, o.log_group, o.log_stream, lines, self._clock.wall_ms())
+            self._shared.owner.record(rest)
+
+    def _close_log(self) -> None:
+        if self._log_fd >= 0:
+            self._loop.remove_reader(self._log_fd)
+            os.close(self._log_fd)
+            self._log_fd = -1

@@ -1,0 +1,349 @@
+"""All execution environments of a node: who gets which, when one is made, frozen and retired.
+
+`submit` is synchronous: an idle environment is leased and run in the same step. Everything slow (building a sandbox,
+init, tear-down) happens in supervised tasks off the request path.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from ..domain.clock import Clock
+from ..domain.ids import new_uuid
+from ..domain.names import FunctionRef
+from ..functions.model import Change, FunctionVersion
+from ..sandbox.port import SandboxDriver, SandboxError
+from ..telemetry.attempt import AttemptPart, InitRecord, Origin, UserEvents
+from ..telemetry.lines import LineSplitter
+from .environment import Environment, Surroundings
+from .lifecycle import Event, State, advance
+from .plan import Blueprint, Blueprints, Carriers
+from .pool import Pool
+from .work import Work
+
+FREEZE_AFTER_S = 0.02
+"""An environment that has been idle this long is frozen: background work stops, a next request a moment later doesn't
+pay for a thaw."""
+SWEEP_EVERY_S = 1.0
+WAIT_S_MAX = 60.0
+"""How long accepted work waits for an environment on a full node before it is answered as throttled."""
+
+log = logging.getLogger("lambent.environments")
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentLimits:
+    environments_max: int
+    idle_timeout_s: float
+    freeze_after_s: float = FREEZE_AFTER_S
+    is_frozen_when_idle: bool = True
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """One version's pool."""
+
+    version: FunctionVersion
+    pool: Pool[Environment, tuple[int, Work]]
+    blueprint: Blueprint
+    is_obsolete: bool = False
+
+
+class Environments:
+    """See the module's text."""
+
+    def __init__(
+        self,
+        *,
+        driver: SandboxDriver,
+        carriers: Carriers,
+        blueprints: Blueprints,
+        clock: Clock,
+        new_splitter: Callable[[FunctionVersion], LineSplitter],
+        record: Callable[[InitRecord | AttemptPart | UserEvents], None],
+        current: Callable[[FunctionRef, str], FunctionVersion | None],
+        limits: EnvironmentLimits,
+    ) -> None:
+        """current: the version that serves a function's qualifier now, None when it is gone."""
+        self._blueprints = blueprints
+        self._clock = clock
+        self._record = record
+        self._current = current
+        self._limits = limits
+        self._shared = Surroundings(driver, carriers, clock, new_splitter, self)
+        self._entries: dict[tuple[FunctionRef, str, int], Entry] = {}
+        self._by_version: dict[int, Entry] = {}
+        self._count = 0
+        self._opening: set[Environment] = set()
+        self._starved: deque[Entry] = deque()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._freezer: asyncio.TimerHandle | None = None
+        self._sweeper: asyncio.Task[None] | None = None
+        self.is_closing = False
+        self.cold_starts = 0
+
+    # --- the request path --------------------------------------------------------------------------------------
+
+    def entry(self, version: FunctionVersion) -> Entry:
+        """The pool of a version. Raises RuntimeMissing when this machine can't run it."""
+        entry = self._by_version.get(id(version))
+        if entry is not None:
+            return entry
+        key = (version.ref, version.version, version.generation)
+        entry = self._entries.get(key)
+        if entry is None:
+            entry = self._entries[key] = Entry(version, Pool(), self._blueprints.blueprint(version))
+        else:
+            self._by_version.pop(id(entry.version), None)
+            entry.version = version  # keeps the value alive, and with it the id it is found by
+        self._by_version[id(version)] = entry
+        return entry
+
+    def submit(self, entry: Entry, work: Work) -> None:
+        """Run work now, or as soon as an environment is ready for it."""
+        environment = entry.pool.lease()
+        if environment is not None:
+            environment.lease()
+            environment.run(work)
+            return
+        self._start(entry, entry.pool.wait((self._clock.monotonic_ns(), work)))
+
+    def _start(self, entry: Entry, wanted: int) -> None:
+        for _ in range(wanted):
+            if self._count >= self._limits.environments_max and not self._evict_one():
+                if entry not in self._starved:
+                    self._starved.append(entry)
+                return
+            self._count += 1
+            entry.pool.start_begins()
+            self.supervise(self._open(entry), f"open {entry.version.ref.name}")
+
+    async def _open(self, entry: Entry) -> None:
+        version = entry.version
+        environment = Environment(version, self._origin(version), entry.blueprint, self._shared)
+        self.cold_starts += 1
+        self._opening.add(environment)
+        try:
+            await environment.open()
+        except SandboxError as error:
+            log.error("no environment for %s: %s", version.arn, error)
+            entry.pool.start_ends(None)
+            self._fail_one(entry, f"no sandbox could be built: {error}")
+            self.retire(environment, "never opened")
+            return
+        except BaseException:
+            entry.pool.start_ends(None)
+            self.retire(environment, "never opened")
+            raise
+        finally:
+            self._opening.discard(environment)
+        is_usable = environment.state is State.IDLE  # a STOP may have come meanwhile
+        entry.pool.start_ends(environment if is_usable else None)
+        if is_usable:
+            self.freed(environment)
+
+    def _fail_one(self, entry: Entry, text: str) -> None:
+        if entry.pool.waiting:
+            _, work = entry.pool.waiting.popleft()
+            work.fail(text)
+
+    def _origin(self, version: FunctionVersion) -> Origin:
+        configuration = version.configuration
+        environment = new_uuid().replace("-", "")
+        day = _utc_day(self._clock.wall_ms())
+        group = configuration.logging.group
+        if group == f"/aws/lambda/{version.ref.name}":
+            stream = f"{day}/[{version.version}]{environment}"
+        else:
+            stream = f"{day}/{version.ref.name}[{version.version}][{environment}]"
+        return Origin(
+            account=version.ref.account,
+            region=version.ref.region,
+            function=version.ref.name,
+            version=version.version,
+            environment=environment,
+            log_group=group,
+            log_stream=stream,
+            memory_mb=configuration.memory_mb,
+            architecture=configuration.architecture,
+            ephemeral_mb=configuration.ephemeral_mb,
+            log_format=configuration.logging.format,
+            system_log_level=configuration.logging.system_level or "INFO",
+        )
+
+    # --- Owner -------------------------------------------------------------------------------------------------
+
+    def freed(self, environment: Environment) -> None:
+        """An environment can take work: the longest waiting, or none."""
+        entry = self._entry_of(environment)
+        if environment.state is not State.IDLE:
+            return
+        if entry is None or (entry.is_obsolete and not entry.pool.waiting) or self.is_closing:
+            self.retire(environment, "obsolete" if not self.is_closing else "closing")
+            return
+        waiting = entry.pool.free(environment, self._clock.monotonic_ns())
+        if waiting is not None:
+            environment.lease()
+            environment.run(waiting[1])
+        elif self._starved:
+            self._evict_one()
+        elif self._freezer is None and self._limits.is_frozen_when_idle:
+            self._freezer = asyncio.get_running_loop().call_later(self._limits.freeze_after_s, self._freeze_idle)
+
+    def broke(self, environment: Environment) -> None:
+        entry = self._entry_of(environment)
+        if entry is not None and environment.state is State.IDLE:
+            entry.pool.park_ends(environment)
+
+    def retire(self, environment: Environment, reason: str) -> None:
+        """Take an environment out and tear it down in the background."""
+        if environment.state in (State.STOPPING, State.GONE):
+            return
+        entry = self._entry_of(environment)
+        if entry is not None:
+            entry.pool.leave(environment)
+        environment.state = advance(environment.state, Event.STOP)
+        log.debug("environment %s of %s retires: %s", environment.id, environment.version.arn, reason)
+        self.supervise(self._stop(environment), f"stop {environment.id}")
+
+    async def _stop(self, environment: Environment) -> None:
+        try:
+            await environment.stop()
+        except SandboxError as error:
+            log.error("environment %s was not torn down cleanly: %s", environment.id, error)
+        finally:
+            self._count -= 1
+            entry = self._entry_of(environment)
+            if entry is not None:
+                self._replenish(entry)
+                self._forget_if_done(entry)
+            while self._starved and self._count < self._limits.environments_max:
+                self._replenish(self._starved.popleft())
+
+    def _replenish(self, entry: Entry) -> None:
+        """Waiting work always has an environment on its way."""
+        missing = len(entry.pool.waiting) - entry.pool.starting - len(entry.pool.members)
+        if missing > 0 and not self.is_closing:
+            self._start(entry, missing)
+
+    def record(self, record: InitRecord | AttemptPart | UserEvents) -> None:
+        self._record(record)
+
+    def supervise(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        """Run a task that nobody awaits; its failure is logged, and it is waited for at the end."""
+        task = asyncio.get_running_loop().create_task(coroutine, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+        return task
+
+    def _finished(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("task %s failed", task.get_name(), exc_info=error)
+
+    # --- keeping -----------------------------------------------------------------------------------------------
+
+    def on_change(self, change: Change) -> None:
+        """A function was updated or deleted: environments of what no longer serves take no new work."""
+        for entry in self._of(change.ref):
+            now = self._current(change.ref, entry.version.version)
+            if now is not None and now.generation == entry.version.generation:
+                continue
+            entry.is_obsolete = True
+            for environment in entry.pool.idle_members():
+                self.retire(environment, "obsolete")
+            self._forget_if_done(entry)
+
+    def _of(self, ref: FunctionRef) -> list[Entry]:
+        return [entry for (r, _, _), entry in self._entries.items() if r == ref]
+
+    def _forget_if_done(self, entry: Entry) -> None:
+        if entry.is_obsolete and entry.pool.is_empty:
+            version = entry.version
+            self._entries.pop((version.ref, version.version, version.generation), None)
+            self._by_version.pop(id(version), None)
+
+    def _freeze_idle(self) -> None:
+        self._freezer = None
+        now_ns = self._clock.monotonic_ns()
+        before_ns = now_ns - int(self._limits.freeze_after_s * 1_000_000_000)
+        again = False
+        for entry in self._entries.values():
+            for environment in entry.pool.idle_members():
+                if environment.is_frozen or not environment.is_warm:
+                    continue
+                if environment.idle_since_ns <= before_ns:
+                    environment.request_freeze()
+                else:
+                    again = True
+        if again:
+            self._freezer = asyncio.get_running_loop().call_later(self._limits.freeze_after_s, self._freeze_idle)
+
+    def _evict_one(self) -> bool:
+        """Retire the environment that has been idle longest, whoever's it is; False when none is idle."""
+        idle = [e for entry in self._entries.values() for e in entry.pool.idle_members()]
+        if not idle:
+            return False
+        self.retire(min(idle, key=lambda e: e.idle_since_ns), "room is needed")
+        return False  # its place is free only once it is gone; `_stop` then serves the starved
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_EVERY_S)
+            now_ns = self._clock.monotonic_ns()
+            idle_before_ns = now_ns - int(self._limits.idle_timeout_s * 1_000_000_000)
+            waited_before_ns = now_ns - int(WAIT_S_MAX * 1_000_000_000)
+            for entry in list(self._entries.values()):
+                for environment in entry.pool.idle_before(idle_before_ns):
+                    self.retire(environment, "idle")
+                while entry.pool.waiting and entry.pool.waiting[0][0] < waited_before_ns:
+                    self._fail_one(entry, f"no environment became free within {WAIT_S_MAX:.0f} s: this node is full")
+
+    def start(self) -> None:
+        """Begin keeping: call once, on the event loop."""
+        self._sweeper = asyncio.get_running_loop().create_task(self._sweep(), name="sweep environments")
+
+    async def close(self) -> None:
+        """Retire everything and wait until it is gone."""
+        self.is_closing = True
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._sweeper
+        if self._freezer is not None:
+            self._freezer.cancel()
+        for entry in self._entries.values():
+            while entry.pool.waiting:
+                self._fail_one(entry, "the server is shutting down")
+            for environment in list(entry.pool.members):
+                self.retire(environment, "closing")
+        for environment in list(self._opening):
+            self.retire(environment, "closing")
+        while self._tasks:
+            await asyncio.wait(list(self._tasks))
+
+    # --- views -------------------------------------------------------------------------------------------------
+
+    @property
+    def count(self) -> int:
+        """Environments that exist, those being made and torn down included."""
+        return self._count
+
+    def all(self) -> Iterable[Environment]:
+        """Every environment that has been opened and not yet retired."""
+        return [e for entry in self._entries.values() for e in entry.pool.members]
+
+    def _entry_of(self, environment: Environment) -> Entry | None:
+        version = environment.version
+        return self._entries.get((version.ref, version.version, version.generation))
+
+
+def _utc_day(wall_ms: int) -> str:
+    return time.strftime("%Y/%m/%d", time.gmtime(wall_ms / 1_000))
