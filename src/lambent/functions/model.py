@@ -180,12 +180,17 @@ class FunctionVersion:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """Which request made a function, so that a retry of the very same request is recognised and answered again."""
+    """Which request made a function, so that a retry of the very same request is recognised and answered again.
+
+    Kept until the first accepted update: by then the client had its answer.
+    """
 
     invocation_id: str
     """The client's amz-sdk-invocation-id."""
-    answer: FunctionVersion
-    """What the first answer showed."""
+    revision_id: str
+    """RevisionId in the first answer."""
+    version: str
+    """Version in the first answer: $LATEST, or 1 with Publish."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +211,8 @@ class Function:
     """The number the next published version gets; it only grows, so numbers are never used again."""
     last_published: str | None = None
     """Number of the version published last, deleted or not."""
+    published_description: str = ""
+    """$LATEST's description when that version was published (the version's own may differ)."""
     reserved: int | None = None
     """Reserved concurrency; 0 throttles everything, None: not set."""
     tags: Mapping[str, str] = field(default_factory=dict)
