@@ -19,11 +19,18 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from ..domain.clock import Clock
-from ..domain.limits import INIT_LIMIT_S, MEMORY_MB_PER_VCPU, RUNTIME_DESCRIPTORS_MAX, RUNTIME_PROCESSES_MAX
+from ..domain.limits import (
+    INIT_LIMIT_S,
+    MEMORY_MB_PER_VCPU,
+    RUNTIME_DESCRIPTORS_MAX,
+    RUNTIME_PROCESSES_MAX,
+    TAIL_BYTES_MAX,
+)
 from ..functions.model import FunctionVersion
 from ..sandbox.port import Binding, Command, Exit, Limits, Sandbox, SandboxDriver, SandboxError
 from ..telemetry.attempt import AttemptPart, InitRecord, LogLine, Origin, UserEvents
 from ..telemetry.lines import LineSplitter
+from ..telemetry.platform_lines import part_events
 from .channel import RuntimeChannel
 from .failures import RESPONSE_TOO_LARGE, describe_exit, document, timed_out
 from .lifecycle import Event, State, advance
@@ -95,7 +102,8 @@ class Environment:
         self._log_fd = -1
         self._splitter = shared.new_splitter(version)
         self._part_timer: asyncio.TimerHandle | None = None
-        self._parts = 0
+        self._earlier = b""
+        """The end of what parts of the running attempt have written, for the log tail."""
         self._init: asyncio.Future[Outcome] | None = None
         self._init_us: int | None = None
         self._exit_seen: asyncio.Event = asyncio.Event()
@@ -401,10 +409,10 @@ class Environment:
             started_ms=self._started_ms,
             memory_peak_mb=memory_mb if error_type == "Runtime.OutOfMemory" else peak_mb,
             lines=self._take_lines(),
-            is_begun=self._parts > 0,
+            earlier=self._earlier,
             origin=self.origin,
         )
-        self._parts = 0
+        self._earlier = b""
         self.work = None
         work.finish(result)
 
@@ -497,9 +505,9 @@ class Environment:
         lines = self._splitter.take()
         if work is None or not lines:
             return
-        is_first = self._parts == 0
-        self._parts += 1
-        self._shared.owner.record(AttemptPart(self.origin, work.event.request_id, self._started_ms, lines, is_first))
+        part = AttemptPart(self.origin, work.event.request_id, self._started_ms, lines, is_first=not self._earlier)
+        self._earlier = (self._earlier + b"".join(line for _, line in part_events(part)))[-TAIL_BYTES_MAX:]
+        self._shared.owner.record(part)
 
     def _drain_log(self) -> None:
         """Everything that lies in the pipe now: the runtime wrote it before it answered."""

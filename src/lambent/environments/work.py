@@ -58,5 +58,5 @@ class Result:
     started_ms: int
     memory_peak_mb: int
     lines: list[LogLine]
-    is_begun: bool
-    """Parts of this attempt's output were written down before."""
+    earlier: bytes
+    """The end of what parts of this attempt have written down before, START among it; empty without parts."""

@@ -41,11 +41,15 @@ class Invocation:
     client_context: str = ""
     cognito_identity: str = ""
     tenant_id: str = ""
-    answered: Callable[[Invocation, Result], None] | None = None
+    answered: Answered | None = None
     failed: Callable[[Invocation, Exception], None] | None = None
     context: object = None
     """The asker's own."""
     ticket: Ticket | None = None
+
+
+Answered = Callable[[Invocation, Result, Attempt], None]
+"""Told the result and the record that was written of it."""
 
 
 class Invocations:
@@ -109,7 +113,7 @@ class Invocations:
         """Run one attempt and wait for it. Raises what `start` raises, and what keeps an attempt from its result."""
         waiting: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
 
-        def answered(_: Invocation, result: Result) -> None:
+        def answered(_: Invocation, result: Result, __: Attempt) -> None:
             if not waiting.done():
                 waiting.set_result(result)
 
@@ -145,7 +149,7 @@ class Invocations:
             trace=invocation.trace if is_sampled(invocation.trace) else None,
             request_units=request_units(len(invocation.body)) if invocation.kind is Kind.EVENT else 1,
             lines=result.lines,
-            is_begun=result.is_begun,
+            is_begun=bool(result.earlier),
         )
         try:
             self._append(attempt)
@@ -155,7 +159,7 @@ class Invocations:
                 failed(invocation, error)
             return
         if answered is not None:
-            answered(invocation, result)
+            answered(invocation, result, attempt)
 
     def _failed(self, work: Work, text: str) -> None:
         invocation: Invocation = work.context
@@ -164,9 +168,7 @@ class Invocations:
         if failed is not None:
             failed(invocation, ServiceFault(text))
 
-    def _leave(
-        self, invocation: Invocation
-    ) -> tuple[Callable[[Invocation, Result], None] | None, Callable[[Invocation, Exception], None] | None]:
+    def _leave(self, invocation: Invocation) -> tuple[Answered | None, Callable[[Invocation, Exception], None] | None]:
         ticket, invocation.ticket = invocation.ticket, None
         assert ticket is not None
         self._admission.leave(ticket)

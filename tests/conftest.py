@@ -1,0 +1,143 @@
+"""Fixtures that every kind of test shares: nothing is left behind, and a running Lambent where one is needed."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+START_LIMIT_S = 60.0
+STOP_LIMIT_S = 30.0
+
+
+def _children() -> set[int]:
+    """Direct children of this process that are not zombies."""
+    alive = set()
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == os.getpid() and fields[0] != "Z":
+            alive.add(int(entry.name))
+    return alive
+
+
+def _descriptors() -> dict[int, str]:
+    found = {}
+    for entry in os.listdir("/proc/self/fd"):
+        try:
+            target = os.readlink(f"/proc/self/fd/{entry}")
+        except OSError:
+            continue
+        if not target.startswith(("/proc/", "anon_inode:[eventpoll]", "/dev/")):
+            found[int(entry)] = target
+    return found
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
+    """After each test: no child process and no descriptor that was not there before."""
+    if request.node.get_closest_marker("leaves_session_state") is not None:
+        yield
+        return
+    children, descriptors = _children(), _descriptors()
+    yield
+    gc.collect()
+    deadline = time.monotonic() + 2.0
+    left: set[int] = set()
+    while time.monotonic() < deadline:
+        left = _children() - children
+        if not left:
+            break
+        time.sleep(0.01)  # a process that was told to end needs a moment to be gone
+    assert not left, f"processes left behind: {[_command(pid) for pid in left]}"
+    new = {fd: target for fd, target in _descriptors().items() if descriptors.get(fd) != target}
+    assert not new, f"descriptors left behind: {new}"
+
+
+def _command(pid: int) -> str:
+    try:
+        return f"{pid} " + Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        return str(pid)
+
+
+@dataclass(frozen=True, slots=True)
+class RunningServer:
+    """A Lambent that runs as a process of its own."""
+
+    url: str
+    data_dir: Path
+    process: subprocess.Popen[bytes]
+    log: Path
+    tier: str
+
+    def stop(self) -> int:
+        """Ask it to end and wait; answers its exit code."""
+        if self.process.poll() is None:
+            self.process.terminate()
+        try:
+            return self.process.wait(STOP_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError(f"the server did not stop:\n{self.log.read_text()}") from None
+
+
+def start_server(data_dir: Path, *arguments: str, env: dict[str, str] | None = None) -> RunningServer:
+    """Run `lambent up` on a free port and wait until it answers."""
+    data_dir.parent.mkdir(parents=True, exist_ok=True)
+    log = data_dir.parent / f"{data_dir.name}.log"
+    ready = data_dir.parent / f"{data_dir.name}.ready"
+    ready.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "lambent", "up", "--port", "0", "--data-dir", str(data_dir)]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "LAMBENT_"))}
+    environment |= {"PYTHONPATH": str(ROOT / "src"), "LAMBENT_READY_FILE": str(ready), **(env or {})}
+    with log.open("ab") as out:
+        process = subprocess.Popen(
+            [*command, *arguments], stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=environment, cwd=ROOT
+        )
+    deadline = time.monotonic() + START_LIMIT_S
+    while not ready.exists():
+        if process.poll() is not None:
+            raise AssertionError(f"the server ended with {process.returncode}:\n{log.read_text()}")
+        if time.monotonic() > deadline:
+            process.kill()
+            process.wait()
+            raise AssertionError(f"the server was not ready in {START_LIMIT_S} s:\n{log.read_text()}")
+        time.sleep(0.01)  # the file is the event; a file can't be awaited
+    facts = json.loads(ready.read_text())
+    urllib.request.urlopen(f"{facts['endpoint']}/_lambent/health", timeout=10).close()
+    return RunningServer(facts["endpoint"], data_dir, process, log, facts["tier"])
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """One Lambent for all tests that do not need their own; the best tier that this machine gives."""
+    base = tmp_path_factory.mktemp("lambent")
+    base.chmod(0o755)
+    for parent in base.parents:
+        if parent != Path("/tmp") and str(parent).startswith("/tmp"):
+            parent.chmod(0o755)
+    running = start_server(base / "data")
+    yield running
+    assert running.stop() == 0, running.log.read_text()
+
+
+@pytest.fixture(scope="session")
+def endpoint(server: RunningServer) -> str:
+    """URL of a running Lambent."""
+    return server.url
