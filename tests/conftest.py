@@ -104,8 +104,9 @@ def start_server(data_dir: Path, *arguments: str, env: dict[str, str] | None = N
     ready = data_dir.parent / f"{data_dir.name}.ready"
     ready.unlink(missing_ok=True)
     command = [sys.executable, "-m", "lambent", "up", "--port", "0", "--data-dir", str(data_dir)]
+    command += ["--ready-file", str(ready)]
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "LAMBENT_"))}
-    environment |= {"PYTHONPATH": str(ROOT / "src"), "LAMBENT_READY_FILE": str(ready), **(env or {})}
+    environment |= {"PYTHONPATH": str(ROOT / "src"), **(env or {})}
     with log.open("ab") as out:
         process = subprocess.Popen(
             [*command, *arguments], stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=environment, cwd=ROOT

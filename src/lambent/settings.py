@@ -95,6 +95,10 @@ class ServerSettings:
     run_as: str = field(
         default="", metadata=about("User the server becomes when root starts it; empty: it stays who started it.")
     )
+    ready_file: str = field(
+        default="",
+        metadata=about("File written as JSON (endpoint, tier, pid) once the server answers; empty: none."),
+    )
     connections_max: int = field(
         default=8_192,
         metadata=about("Client connections open at once; more are closed at once.", least=1, most=1_000_000),

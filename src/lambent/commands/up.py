@@ -15,12 +15,14 @@ from .configured import configured, loaded
 @click.option("--port", type=int, metavar="N", help="Port to listen on (default: 4566; 0: any free one).")
 @click.option("--data-dir", metavar="DIR", help="Where functions, queue, logs and the ledger are kept.")
 @click.option("--tier", metavar="NAME", help="Insist on an isolation tier: container, rootless or process.")
+@click.option("--ready-file", metavar="FILE", help="Written as JSON (endpoint, tier, pid) once the server answers.")
 @configured
 def command(
     host: str | None,
     port: int | None,
     data_dir: str | None,
     tier: str | None,
+    ready_file: str | None,
     config: Path | None,
     assignments: tuple[str, ...],
 ) -> int:
@@ -36,6 +38,7 @@ def command(
             "server.host": ("--host", host),
             "server.port": ("--port", port),
             "server.data_dir": ("--data-dir", data_dir),
+            "server.ready_file": ("--ready-file", ready_file),
             "sandbox.tier": ("--tier", tier),
         },
     )
