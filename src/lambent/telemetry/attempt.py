@@ -68,6 +68,8 @@ class Attempt:
     """The trace header as the function saw it ("Root=1-...;Parent=...;Sampled=1"), when the request was sampled."""
     request_units: int = 1
     """Billed requests: 1, or for an asynchronous event `request_units(payload_bytes)`."""
+    produced_bytes: int = 0
+    """Size of the function's result."""
     lines: list[LogLine] = field(default_factory=list)
     """What was printed between START and END, oldest first, without what went out before in an `AttemptPart`."""
     is_begun: bool = False
