@@ -1,0 +1,91 @@
+"""What the core hands to an application, and what the application answers about the body."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from .exchange import Exchange
+
+Fields = list[tuple[bytes, bytes]]
+
+
+class Request:
+    """One request. Created by the connection; `body` is empty until `Application.handle` is called."""
+
+    __slots__ = ("_first", "body", "headers", "keep_alive", "method", "path", "peer", "query", "target", "trailers")
+
+    def __init__(
+        self,
+        method: str,
+        target: bytes,
+        path: bytes,
+        query: bytes,
+        headers: Fields,
+        first: dict[bytes, bytes],
+        peer: tuple[str, int] | None,
+        keep_alive: bool,
+    ) -> None:
+        self.method = method
+        self.target = target
+        """As on the request line."""
+        self.path = path
+        """Raw, still percent-encoded, without the query."""
+        self.query = query
+        """Raw, without the question mark."""
+        self.headers = headers
+        """Names in lower case, in order, repeats kept; values without surrounding white space."""
+        self.body = b""
+        self.peer = peer
+        """Address and port of the client; None on a Unix socket."""
+        self.keep_alive = keep_alive
+        self.trailers: Fields = []
+        """Fields after a chunked body, like `headers`."""
+        self._first = first
+
+    def header(self, name: bytes) -> bytes | None:
+        """The first value of a field, named in lower case."""
+        return self._first.get(name)
+
+
+class BodySink(Protocol):
+    """Takes a streamed body. `Exchange.pause_body` stops the reading; what one read had in hand may still come."""
+
+    def data(self, data: bytes) -> None:
+        """The next piece, never empty."""
+
+    def eof(self) -> None:
+        """The body is complete; trailers are on the request."""
+
+    def gone(self) -> None:
+        """The body will never be complete. `Exchange.is_open` tells whether an answer can still be given, here and now: when
+        the sink gives none, the core answers 400."""
+
+
+@dataclass(frozen=True, slots=True)
+class Buffered:
+    """Collect the body up to `limit` bytes, then call `handle`; over it call `too_large`."""
+
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Streamed:
+    """Feed the body to `sink` piece by piece; over `limit` bytes (None: no limit) the sink is `gone` and `too_large` called."""
+
+    sink: BodySink
+    limit: int | None = None
+
+
+class Application(Protocol):
+    """What a server serves. Calls come on the event loop, one request of a connection after another; none may block."""
+
+    def head(self, exchange: Exchange) -> Buffered | Streamed | None:
+        """The head is complete: say what becomes of the body. None: it is not wanted; the answer was given or will be."""
+
+    def handle(self, exchange: Exchange) -> None:
+        """A buffered body is complete; answer now or later."""
+
+    def too_large(self, exchange: Exchange, limit: int, declared: int | None) -> None:
+        """The body exceeds `limit` (`declared`: its Content-Length, if it had one); answer now or later."""
