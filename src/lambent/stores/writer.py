@@ -264,8 +264,8 @@ class Writer:
                     outcomes += [(job[1], None, None) for job in jobs]
                     continue
             for job in jobs:
-                future, _, error = self._one(job[1], sql, job[3])
-                outcomes.append((future, None, error))
+                future, _, failure = self._one(job[1], sql, job[3])
+                outcomes.append((future, None, failure))
         return outcomes
 
     def _one(self, future: asyncio.Future[Any], sql: str, parameters: Sequence[Any]) -> _Outcome:
