@@ -1,0 +1,84 @@
+"""What functions use of an account in one region, counted as they change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..domain.errors import CodeStorageExceeded, InvalidParameterValue
+from ..domain.limits import (
+    CODE_STORAGE_BYTES_MAX,
+    CONCURRENT_EXECUTIONS_DEFAULT,
+    UNRESERVED_CONCURRENCY_MIN,
+)
+from ..domain.names import Scope
+from .model import Function
+
+
+@dataclass(frozen=True, slots=True)
+class AccountLimits:
+    """The limits of every account in every region."""
+
+    concurrent_executions: int = CONCURRENT_EXECUTIONS_DEFAULT
+    code_storage_bytes: int = CODE_STORAGE_BYTES_MAX
+
+    @property
+    def unreserved_min(self) -> int:
+        """What must stay unreserved: 100, or everything where the account's own limit is lower."""
+        return min(UNRESERVED_CONCURRENCY_MIN, self.concurrent_executions)
+
+
+@dataclass(slots=True)
+class Usage:
+    """What one account uses in one region, writes under way included."""
+
+    functions: int = 0
+    code_bytes: int = 0
+    """Archive bytes of every $LATEST and every published version."""
+    reserved: int = 0
+    """Sum of reserved concurrency."""
+
+
+class Accounts:
+    """Usage by scope. A change is counted in the step that decides it and taken back if its write fails, so that two
+    changes decided side by side never exceed a limit together."""
+
+    def __init__(self, limits: AccountLimits) -> None:
+        self.limits = limits
+        self._usage: dict[Scope, Usage] = {}
+
+    def usage(self, scope: Scope) -> Usage:
+        """The live count; read it, do not change it."""
+        return self._usage.get(scope) or Usage()
+
+    def unreserved(self, scope: Scope) -> int:
+        """Concurrency not set aside for single functions."""
+        return self.limits.concurrent_executions - self.usage(scope).reserved
+
+    def move(self, old: Function | None, new: Function | None) -> None:
+        """Count `new` in place of `old`."""
+        some = new or old
+        if some is None:
+            return
+        usage = self._usage.setdefault(some.ref.scope, Usage())
+        for function, sign in ((old, -1), (new, 1)):
+            if function is not None:
+                usage.functions += sign
+                usage.code_bytes += sign * function.code_bytes
+                usage.reserved += sign * (function.reserved or 0)
+
+    def check_storage(self, old: Function | None, new: Function) -> None:
+        """Whether `new` fits in place of `old`; raises CodeStorageExceeded. What does not grow always fits."""
+        growth = new.code_bytes - (0 if old is None else old.code_bytes)
+        if growth > 0 and self.usage(new.ref.scope).code_bytes + growth > self.limits.code_storage_bytes:
+            raise CodeStorageExceeded("Code storage limit exceeded.")
+
+    def check_reservation(self, function: Function, reserved: int) -> None:
+        """Whether enough stays unreserved when `function` reserves that much; lowering is always possible."""
+        growth = reserved - (function.reserved or 0)
+        least = self.limits.unreserved_min
+        if growth > 0 and self.unreserved(function.ref.scope) - growth < least:
+            raise InvalidParameterValue(
+                "Specified ReservedConcurrentExecutions for function decreases account's "
+                f"UnreservedConcurrentExecution below its minimum value of [{least}].",
+                typed=False,
+            )

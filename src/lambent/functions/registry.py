@@ -1,0 +1,154 @@
+"""All functions in memory, and the one way to change them: decide, write, install, tell.
+
+Memory is what the store holds (or is about to: usage counts a change from the moment it is decided). Writes are
+conditional on the stored revision; losing a race means deciding again from what the winner left.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right, insort
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from ..domain.errors import FunctionNotFound, ServiceFault
+from ..domain.names import LATEST, FunctionRef, Scope
+from .account import AccountLimits, Accounts
+from .model import Change, Function, FunctionVersion
+from .store import FunctionStore, LostRace
+
+WRITE_ATTEMPTS_MAX = 100
+"""How often a change is decided again after losing the race for the stored revision."""
+
+Decision = Callable[[Function | None], Function | None]
+"""What stands → what is to stand: the same object (nothing to write), another one, or None (delete). Raises the errors
+the caller reads. Called once more for each lost race."""
+
+_Key = tuple[str, str, str]
+
+
+class Registry:
+    """Functions by name, with the account's usage and the listeners. Used from one event loop."""
+
+    def __init__(self, store: FunctionStore, limits: AccountLimits) -> None:
+        """Read everything from the store."""
+        self._store = store
+        self.accounts = Accounts(limits)
+        self._listeners: list[Callable[[Change], None]] = []
+        self._functions: dict[_Key, Function] = {}
+        self._names: dict[Scope, list[str]] = {}
+        for function in store.load():
+            self._functions[_key(function.ref)] = function
+            self._names.setdefault(function.ref.scope, []).append(function.ref.name)
+            self.accounts.move(None, function)
+
+    def __iter__(self) -> Iterator[Function]:
+        return iter(self._functions.values())
+
+    def find(self, ref: FunctionRef) -> Function | None:
+        return self._functions.get((ref.account, ref.region, ref.name))
+
+    def resolve(self, ref: FunctionRef, qualifier: str | None) -> FunctionVersion:
+        """See `Functions.resolve`; on the path of every invocation, hence without detours."""
+        function = self._functions.get((ref.account, ref.region, ref.name))
+        if function is not None:
+            if qualifier is None or qualifier == LATEST:
+                return function.serving or function.latest
+            version = function.versions.get(qualifier)
+            if version is not None:
+                return version
+        raise FunctionNotFound(ref.arn(qualifier or LATEST))
+
+    def names(self, scope: Scope, after: str, most: int) -> list[str]:
+        """Up to `most` function names that sort behind `after`, in order."""
+        names = self._names.get(scope, [])
+        start = bisect_right(names, after)
+        return names[start : start + most]
+
+    def subscribe(self, listener: Callable[[Change], None]) -> None:
+        self._listeners.append(listener)
+
+    async def write(self, ref: FunctionRef, decide: Decision) -> Function | None:
+        """Decide from what stands, write it, install it, tell the listeners; answers what stands now.
+
+        Not to be cancelled half-way: run it in a task of its own. Raises what `decide` and the store raise, and
+        ServiceFault after WRITE_ATTEMPTS_MAX lost races.
+        """
+        key = _key(ref)
+        for _ in range(WRITE_ATTEMPTS_MAX):
+            old = self._functions.get(key)
+            new = decide(old)
+            if new is old:
+                return old
+            if old is not None and new is not None:
+                new = replace(new, revision=old.revision + 1)
+            self.accounts.move(old, new)
+            try:
+                await self._store_one(old, new)
+            except BaseException as error:
+                self.accounts.move(new, old)
+                if not isinstance(error, LostRace):
+                    raise
+                await self._look_again(ref, old)
+                continue
+            if self._functions.get(key) is old:
+                self._install(key, old, new)
+            else:
+                self.accounts.move(new, old)  # somebody has read our write back from the store already
+            return new
+        raise ServiceFault(f"{ref.arn()} changes faster than it can be written")
+
+    async def _store_one(self, old: Function | None, new: Function | None) -> None:
+        if old is None:
+            assert new is not None
+            await self._store.create(new)
+        elif new is None:
+            await self._store.delete(old)
+        else:
+            await self._store.swap(old, new)
+
+    async def _look_again(self, ref: FunctionRef, old: Function | None) -> None:
+        """After a lost race: take over what the winner stored, unless it is here by now."""
+        key = _key(ref)
+        if self._functions.get(key) is not old:
+            return
+        stored = await self._store.find(ref)
+        if self._functions.get(key) is old:
+            self.accounts.move(old, stored)
+            self._install(key, old, stored)
+
+    def _install(self, key: _Key, old: Function | None, new: Function | None) -> None:
+        some = new or old
+        assert some is not None
+        names = self._names.setdefault(some.ref.scope, [])
+        if new is None:
+            del self._functions[key]
+            names.remove(some.ref.name)
+        else:
+            self._functions[key] = new
+            if old is None:
+                insort(names, some.ref.name)
+        for change in _changes(old, new):
+            for listener in self._listeners:
+                listener(change)
+
+
+def _key(ref: FunctionRef) -> _Key:
+    return ref.account, ref.region, ref.name
+
+
+def _changes(old: Function | None, new: Function | None) -> Iterator[Change]:
+    """What listeners have to hear about one write."""
+    if new is None:
+        assert old is not None
+        yield Change("deleted", old.ref, None)
+        return
+    if old is None or (old.serving or old.latest) != (new.serving or new.latest):
+        yield Change("updated", new.ref, LATEST)
+    before = {} if old is None else old.versions
+    for number, version in new.versions.items():
+        if before.get(number) is not version:
+            yield Change("updated", new.ref, number)
+    for number in before.keys() - new.versions.keys():
+        yield Change("deleted", new.ref, number)
+    if (None if old is None else old.reserved) != new.reserved:
+        yield Change("concurrency", new.ref, None)

@@ -1,0 +1,366 @@
+"""Functions: the concept's one service. Everything is answered from memory, everything accepted is written first.
+
+A change looks up, checks in documented order, decides (`moves`, `rules`) and writes once, on condition of the stored
+revision; losing a race means deciding again from what the winner left. Code and configuration changes of one function
+take turns: a turn lasts from the acceptance (Pending, InProgress) to the second write that settles it, milliseconds
+later, and a caller that meets a turn in progress waits a moment for its own before it is told of the conflict.
+
+Writes run in tasks of their own: a caller that is cancelled leaves no half of a change behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from ..domain.clock import Clock
+from ..domain.errors import FunctionNotFound, InvalidParameterValue
+from ..domain.ids import new_uuid
+from ..domain.names import LATEST, FunctionRef, Scope, is_version
+from . import moves
+from .account import AccountLimits, Usage
+from .model import Change, Code, Function, FunctionVersion
+from .moves import RuntimeCheck, Stamp
+from .registry import Decision, Registry
+from .rules import check_tags, new_configuration, updated
+from .store import FunctionStore
+from .turns import Turns
+from .wanted import Wanted
+
+SETTLE_WAIT_S = 1.0
+"""How long a change waits for the one before it instead of answering 409, which SDKs do not retry."""
+CodeSource = Callable[[], Awaitable[Code]]
+"""Fetches, checks and stores a package when all cheaper checks have passed; raises the caller's errors."""
+
+T = TypeVar("T")
+_log = logging.getLogger("lambent.functions")
+
+
+class Functions:
+    """The functions of all accounts and regions. Used from one event loop."""
+
+    def __init__(
+        self,
+        store: FunctionStore,
+        runtimes: RuntimeCheck,
+        clock: Clock,
+        *,
+        limits: AccountLimits | None = None,
+        settle_wait_s: float = SETTLE_WAIT_S,
+    ) -> None:
+        """Read everything from the store; `start` then finishes what a crash left unfinished."""
+        self._runtimes = runtimes
+        self._clock = clock
+        self._settle_wait_s = settle_wait_s
+        self._registry = Registry(store, limits or AccountLimits())
+        self._turns = Turns()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._generation = max((one.generation for function in self._registry for one in _all(function)), default=0)
+
+    async def start(self) -> None:
+        """Settle what was Pending or InProgress when the last process ended, and revive what lacked a runtime."""
+
+        def decide(function: Function | None) -> Function | None:
+            if function is None:
+                return None
+            stamp = self._stamp()
+            return moves.revived(moves.settled(function, stamp, self._runtimes), stamp, self._runtimes)
+
+        unfinished = [function.ref for function in self._registry if decide(function) is not function]
+        await asyncio.gather(*(self._registry.write(ref, decide) for ref in unfinished))
+
+    async def close(self) -> None:
+        """Wait until every accepted change is written and settled."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    # What one can ask: synchronous, from memory.
+
+    def resolve(self, ref: FunctionRef, qualifier: str | None) -> FunctionVersion:
+        """The version an invocation runs, which for $LATEST may be the state before an update that cannot be applied.
+
+        Raises FunctionNotFound with the ARN an invocation reports: `:$LATEST` where no qualifier was given.
+        """
+        return self._registry.resolve(ref, qualifier)
+
+    def get(self, ref: FunctionRef, qualifier: str | None = None) -> Function:
+        """The function; raises FunctionNotFound with the ARN as asked for."""
+        return moves.existing(self._registry.find(ref), ref, qualifier)
+
+    def get_version(self, ref: FunctionRef, qualifier: str | None) -> FunctionVersion:
+        """A version as the API shows it; raises FunctionNotFound with the ARN as asked for."""
+        version = self.get(ref, qualifier).find(qualifier)
+        if version is None:
+            raise FunctionNotFound(ref.arn(qualifier))
+        return version
+
+    def names(self, scope: Scope, after: str, most: int) -> list[str]:
+        """Up to `most` function names that sort behind `after`, in order."""
+        return self._registry.names(scope, after, most)
+
+    def reserved(self, ref: FunctionRef) -> int | None:
+        """Reserved concurrency; None when not set or when there is no such function."""
+        function = self._registry.find(ref)
+        return None if function is None else function.reserved
+
+    def unreserved(self, scope: Scope) -> int:
+        """The account's concurrency that is not set aside for single functions."""
+        return self._registry.accounts.unreserved(scope)
+
+    def usage(self, scope: Scope) -> Usage:
+        """Functions, code bytes and reserved concurrency of the account."""
+        return self._registry.accounts.usage(scope)
+
+    @property
+    def limits(self) -> AccountLimits:
+        return self._registry.accounts.limits
+
+    def digests(self) -> set[str]:
+        """Names of all packages that some version runs: what a collection of packages has to keep."""
+        return {version.code.digest for function in self._registry for version in _all(function)}
+
+    def subscribe(self, listener: Callable[[Change], None]) -> None:
+        """Call `listener` after every write, on the event loop, before the change is answered."""
+        self._registry.subscribe(listener)
+
+    # Changes.
+
+    async def active(self, ref: FunctionRef, qualifier: str | None) -> FunctionVersion:
+        """As `resolve`, but a version that is still Pending gets a moment to become Active."""
+        version = self.resolve(ref, qualifier)
+        if version.state == "Pending" and await self._turns.take(ref, self._settle_wait_s):
+            self._turns.give_back(ref)
+            return self.resolve(ref, qualifier)
+        return version
+
+    async def create(
+        self,
+        ref: FunctionRef,
+        wanted: Wanted,
+        source: CodeSource,
+        *,
+        publish: bool = False,
+        tags: Mapping[str, str] | None = None,
+        invocation_id: str | None = None,
+    ) -> FunctionVersion:
+        """Create a function and answer it as first seen: Pending. With `publish`, the answer is its version 1.
+
+        invocation_id: names the client's request; its repetition gets the first answer again instead of a conflict.
+        """
+        configuration = new_configuration(ref, wanted)
+        check_tags(tags or {})
+        taken = self._registry.find(ref)
+        if taken is None:
+            code = await source()
+        else:
+            answer = moves.repeated(taken, invocation_id)
+            if answer is None:
+                raise moves.already_exists(ref)
+            return answer
+
+        def decide(old: Function | None) -> Function | None:
+            if old is not None:
+                if moves.repeated(old, invocation_id) is None:
+                    raise moves.already_exists(ref)
+                return old
+            new = moves.created(
+                ref,
+                configuration,
+                code,
+                self._stamp(),
+                publish=publish,
+                tags=tags or {},
+                invocation_id=invocation_id,
+            )
+            self._registry.accounts.check_storage(None, new)
+            return new
+
+        function = await self._accept(ref, decide)
+        return moves.repeated(function, invocation_id) or function.find("1" if publish else None) or function.latest
+
+    async def update_configuration(
+        self, ref: FunctionRef, wanted: Wanted, *, revision_id: str | None = None
+    ) -> FunctionVersion:
+        """Merge `wanted` into $LATEST; answers it InProgress."""
+
+        def decide(old: Function | None) -> Function:
+            function = self._unchanged(old, ref, revision_id)
+            configuration = updated(function.latest.configuration, wanted)
+            return moves.changed(function, configuration, function.latest.code, self._stamp(), self._runtimes)
+
+        self._unchanged(self._registry.find(ref), ref, revision_id)
+        return (await self._accept(ref, decide)).latest
+
+    async def update_code(
+        self,
+        ref: FunctionRef,
+        source: CodeSource,
+        *,
+        architecture: str | None = None,
+        publish: bool = False,
+        dry_run: bool = False,
+        revision_id: str | None = None,
+    ) -> FunctionVersion:
+        """Replace $LATEST's code; answers it InProgress, or with `publish` the new version, Pending.
+
+        dry_run: check everything, fetch the code, change nothing; answers $LATEST as it would be.
+        """
+        self._unchanged(self._registry.find(ref), ref, revision_id)
+        code = await source()
+        shown: list[FunctionVersion] = []
+
+        def decide(old: Function | None) -> Function:
+            function = self._unchanged(old, ref, revision_id)
+            configuration = function.latest.configuration
+            if architecture is not None:
+                configuration = replace(configuration, architecture=architecture)
+            stamp = self._stamp()
+            new = moves.changed(function, configuration, code, stamp, self._runtimes)
+            version = new.latest
+            if publish:
+                new, version = moves.published(new, stamp, description=None, pending=True)
+            self._registry.accounts.check_storage(old, new)
+            shown[:] = [version]
+            return new
+
+        if dry_run:
+            function = self.get(ref)
+            would = decide(function).latest
+            return replace(function.latest, configuration=would.configuration, code=code)
+        await self._accept(ref, decide)
+        return shown[0]
+
+    async def publish(
+        self,
+        ref: FunctionRef,
+        *,
+        description: str | None = None,
+        code_sha256: str | None = None,
+        revision_id: str | None = None,
+    ) -> FunctionVersion:
+        """A new numbered version of $LATEST, or the last one when nothing changed since."""
+        shown: list[FunctionVersion] = []
+
+        def check(old: Function | None) -> Function:
+            function = self._unchanged(old, ref, revision_id)
+            moves.check_code_hash(function, code_sha256)
+            return function
+
+        def decide(old: Function | None) -> Function:
+            function = check(old)
+            latest = function.latest
+            pending = latest.configuration.snap_start != "None" or latest.update_status == "Failed"
+            new, version = moves.published(function, self._stamp(), description=description, pending=pending)
+            self._registry.accounts.check_storage(function, new)
+            shown[:] = [version]
+            return new
+
+        check(self._registry.find(ref))
+        await self._accept(ref, decide)
+        return shown[0]
+
+    async def delete(self, ref: FunctionRef, qualifier: str | None = None) -> None:
+        """Delete the function, or one published version (nothing happens when there is no such version)."""
+        if qualifier == LATEST:
+            raise InvalidParameterValue("$LATEST version cannot be deleted without deleting the function.")
+        if qualifier is not None and not is_version(qualifier):
+            raise InvalidParameterValue("Deletion of aliases is not currently supported.")
+
+        def decide(old: Function | None) -> Function | None:
+            function = moves.existing(old, ref)
+            return None if qualifier is None else moves.without_version(function, qualifier)
+
+        await self._change(ref, decide)
+
+    async def reserve(self, ref: FunctionRef, reserved: int) -> None:
+        """Set reserved concurrency (>= 0). Raises FunctionNotFound with `:$LATEST`, as the service does."""
+
+        def decide(old: Function | None) -> Function:
+            function = moves.existing(old, ref, LATEST)
+            self._registry.accounts.check_reservation(function, reserved)
+            return function if function.reserved == reserved else replace(function, reserved=reserved)
+
+        await self._change(ref, decide)
+
+    async def unreserve(self, ref: FunctionRef) -> None:
+        """Give the function's reserved concurrency back to the account; also when none is set."""
+
+        def decide(old: Function | None) -> Function:
+            function = moves.existing(old, ref)
+            return function if function.reserved is None else replace(function, reserved=None)
+
+        await self._change(ref, decide)
+
+    # How a change is carried out.
+
+    def _unchanged(self, function: Function | None, ref: FunctionRef, revision_id: str | None) -> Function:
+        """Existence, then RevisionId: the first two checks of every change to $LATEST."""
+        found = moves.existing(function, ref)
+        moves.check_revision(found, revision_id)
+        return found
+
+    def _stamp(self) -> Stamp:
+        return Stamp(self._clock.wall_ms(), self._new_generation, new_uuid)
+
+    def _new_generation(self) -> int:
+        self._generation += 1
+        return self._generation
+
+    async def _change(self, ref: FunctionRef, decide: Decision) -> Function | None:
+        """One write outside the turns; runs to its end whatever happens to the caller."""
+        return await asyncio.shield(self._spawn(self._registry.write(ref, decide)))
+
+    async def _accept(self, ref: FunctionRef, decide: Decision) -> Function:
+        """One write in its turn, answered as written and settled afterwards."""
+        function = await asyncio.shield(self._spawn(self._take_turn(ref, decide)))
+        assert function is not None
+        return function
+
+    async def _take_turn(self, ref: FunctionRef, decide: Decision) -> Function | None:
+        if not await self._turns.take(ref, self._settle_wait_s):
+            raise moves.in_progress(ref, self._registry.find(ref))
+        settling = False
+        try:
+            # Nobody else has the turn, so what is unsettled here was left behind by a write that failed.
+            if (left := self._registry.find(ref)) is not None and not _is_settled(left):
+                await self._registry.write(ref, self._settled)
+            function = await self._registry.write(ref, decide)
+            settling = function is not None and not _is_settled(function)
+        finally:
+            if not settling:
+                self._turns.give_back(ref)
+        if settling:
+            self._spawn(self._settle(ref))  # it gives the turn back
+        return function
+
+    async def _settle(self, ref: FunctionRef) -> None:
+        try:
+            await self._registry.write(ref, self._settled)
+        except Exception:
+            # The accepted change stands and serves; the next change or the next start settles it.
+            _log.exception("%s could not be settled", ref.arn())
+        finally:
+            self._turns.give_back(ref)
+
+    def _settled(self, function: Function | None) -> Function | None:
+        return None if function is None else moves.settled(function, self._stamp(), self._runtimes)
+
+    def _spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+def _all(function: Function) -> Iterator[FunctionVersion]:
+    yield function.latest
+    if function.serving is not None:
+        yield function.serving
+    yield from function.versions.values()
+
+
+def _is_settled(function: Function) -> bool:
+    return function.latest.is_settled and all(version.is_settled for version in function.versions.values())
