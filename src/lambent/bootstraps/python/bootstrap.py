@@ -1,0 +1,1 @@
+__import__("_lambent_runtime.loop").loop.main()

@@ -1,0 +1,33 @@
+"""AWS's own runtime interface clients, unmodified, over the HTTP Runtime API."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .model import LANGUAGE_DIR, RUNTIME_DIR, Interpreter
+
+NODE_ENTRIES = ("node_modules/aws-lambda-ric/index.mjs", "node_modules/aws-lambda-ric/bin/index.mjs")
+"""Where the client's versions 4 and 3 keep their entry."""
+
+
+def directory(clients: Path, interpreter: Interpreter) -> Path:
+    """Where the client for an interpreter is installed; one for each Python (native code), one for each Node major."""
+    suffix = "" if interpreter.family == "python" else ".x"
+    return clients / f"{interpreter.family}{interpreter.version}{suffix}"
+
+
+def is_installed(clients: Path, interpreter: Interpreter) -> bool:
+    """Whether the client's entry is there."""
+    base = directory(clients, interpreter)
+    if interpreter.family == "python":
+        return (base / "awslambdaric" / "__main__.py").is_file()
+    return any((base / entry).is_file() for entry in NODE_ENTRIES)
+
+
+def argv(clients: Path, interpreter: Interpreter, handler: str) -> tuple[str, ...]:
+    """The command inside the sandbox, where the client's directory is /var/runtime."""
+    if interpreter.family == "python":
+        return (f"{LANGUAGE_DIR}/bin/python{interpreter.version}", "-m", "awslambdaric", handler)
+    base = directory(clients, interpreter)
+    entry = next(entry for entry in NODE_ENTRIES if (base / entry).is_file())
+    return (f"{LANGUAGE_DIR}/bin/node", f"{RUNTIME_DIR}/{entry}", handler)

@@ -1,0 +1,171 @@
+"""The runtimes of this machine: what there is, what is missing and how to get it, how to start it."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+
+from lambent.sandbox.port import Image, Mount
+
+from . import catalogue, environment, official, staging
+from .catalogue import Identifier
+from .discovery import Places, scan
+from .model import LANGUAGE_DIR, RUNTIME_DIR, Interpreter, Plan, Runtime, VersionFacts
+
+CLIENTS = ("lambent", "official")
+PYTHON_VERSIONS = ("3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
+"""What our Python client is written for."""
+NODE_VERSIONS = ("18", "20", "22", "24", "26")
+
+_BOOTSTRAPS = (("/var/task/bootstrap",), ("/opt/bootstrap",))
+"""Where an OS-only runtime's program may lie, in the service's order."""
+
+# Run in place of a program that the owner names: its absence has words and an exit status of its own on the service.
+_WRAP = (
+    "/bin/sh",
+    "-c",
+    'if [ ! -f "$0" ]; then echo "$0: does not exist"; exit 127; fi; '
+    'if [ ! -x "$0" ]; then echo "$0: is not an executable"; exit 126; fi; exec "$0" "$@"',
+)
+
+_LATER = {
+    "java": "Java runtimes are not served by this release; run the JVM from provided.al2023 with a bootstrap in the package",
+    "ruby": "Ruby runtimes are not served by this release; run Ruby from provided.al2023 with a bootstrap in the package",
+    "dotnet": ".NET runtimes are not served by this release; publish the function self-contained for provided.al2023",
+    "go": "go1.x is gone from the service; build the function as `bootstrap` for provided.al2023",
+}
+
+
+def machine_architecture() -> str:
+    """This machine's architecture in the service's words: x86_64 or arm64."""
+    return {"aarch64": "arm64", "arm64": "arm64", "x86_64": "x86_64", "amd64": "x86_64"}.get(
+        platform.machine().lower(), platform.machine()
+    )
+
+
+class Runtimes:
+    """What was found on this machine. Values only: every call is a look-up."""
+
+    def __init__(self, found: Iterable[Interpreter], staged: Path, clients: Path, architecture: str) -> None:
+        """`found` in the order of preference: the first of a version counts. `clients`: installed official clients."""
+        self.architecture = architecture
+        self._staged = staged
+        self._clients = clients
+        self._interpreters: dict[tuple[str, str], Interpreter] = {}
+        for interpreter in found:
+            self._interpreters.setdefault((interpreter.family, interpreter.version), interpreter)
+
+    def interpreters(self) -> list[Interpreter]:
+        """One of each version that was found."""
+        return list(self._interpreters.values())
+
+    def names(self) -> list[str]:
+        """The identifiers that can run here with our own client, newest of each family first."""
+        return [name for name in catalogue.IDENTIFIERS if self.missing(name, self.architecture) is None]
+
+    def missing(self, name: str, architecture: str, client: str = "lambent") -> str | None:
+        """None where a function of this runtime and architecture can run; else what to do, in words."""
+        identifier = catalogue.find(name)
+        if identifier is None:
+            return f"{name} is no runtime identifier"
+        if architecture != self.architecture:
+            return (
+                f"the function is for {architecture}, this machine is {self.architecture}: deploy it for "
+                f"{self.architecture}, or run Lambent on a machine of its kind"
+            )
+        if identifier.family == "provided":
+            return None
+        if identifier.family in _LATER:
+            return _LATER[identifier.family]
+        supported = PYTHON_VERSIONS if identifier.family == "python" else NODE_VERSIONS
+        if client == "lambent" and identifier.version not in supported:
+            return f"Lambent's {identifier.family} client serves versions {supported[0]} to {supported[-1]}, not {name}"
+        interpreter = self._interpreters.get((identifier.family, identifier.version))
+        if interpreter is None:
+            return f"{name} is not on this machine: {_how_to_get(identifier)}"
+        if client == "official" and not official.is_installed(self._clients, interpreter):
+            return f"the official client for {name} is not installed: lambent runtimes add official-{name}"
+        return None
+
+    def find(self, name: str, architecture: str, client: str = "lambent") -> Runtime | None:
+        """The runtime, or None where `missing` has something to say. Never another version."""
+        if client not in CLIENTS:
+            raise ValueError(f"a runtime client is one of {CLIENTS}, not {client!r}")
+        if self.missing(name, architecture, client) is not None:
+            return None
+        identifier = catalogue.IDENTIFIERS[name]
+        interpreter = self._interpreters.get((identifier.family, identifier.version))
+        return Runtime(identifier, client, interpreter, self._image(identifier, interpreter, client))
+
+    def images(self) -> tuple[Image, ...]:
+        """Every root image that a function could ask for here; a driver is opened with them."""
+        images = {}
+        for name in catalogue.IDENTIFIERS:
+            for client in CLIENTS:
+                runtime = self.find(name, self.architecture, client)
+                if runtime is not None:
+                    images[runtime.image.name] = runtime.image
+        return tuple(images.values())
+
+    def _image(self, identifier: Identifier, interpreter: Interpreter | None, client: str) -> Image:
+        if interpreter is None:
+            return Image("provided", ())
+        mounts = [Mount(interpreter.prefix, LANGUAGE_DIR)]
+        if not (interpreter.prefix + "/").startswith("/usr/"):
+            mounts.append(Mount(interpreter.prefix, interpreter.prefix))
+        mounts += [Mount(library, library) for library in interpreter.libraries]
+        if client == "official":
+            mounts.append(Mount(str(official.directory(self._clients, interpreter)), RUNTIME_DIR))
+            return Image(f"{identifier.name}-official", tuple(mounts))
+        mounts.append(Mount(str(self._staged / identifier.family), RUNTIME_DIR))
+        return Image(identifier.name, tuple(mounts))
+
+    def plan(self, runtime: Runtime, facts: VersionFacts) -> Plan:
+        """How to start `runtime` for one function version."""
+        identifier, interpreter = runtime.identifier, runtime.interpreter
+        if interpreter is None:
+            return Plan(_BOOTSTRAPS, environment.variables(identifier, facts, frames=False), "http")
+        frames = runtime.client == "lambent"
+        if not frames:
+            argv = official.argv(self._clients, interpreter, facts.handler)
+        elif identifier.family == "python":
+            argv = (f"{LANGUAGE_DIR}/bin/python{interpreter.version}", "-S", f"{RUNTIME_DIR}/bootstrap.py")
+        else:
+            argv = (f"{LANGUAGE_DIR}/bin/node", f"{RUNTIME_DIR}/bootstrap.mjs")
+        env = environment.variables(identifier, facts, frames=frames)
+        wrapper = env.get("AWS_LAMBDA_EXEC_WRAPPER")
+        if wrapper:
+            argv = (*_WRAP, wrapper, *argv)
+        return Plan((argv,), env, "frames" if frames else "http")
+
+
+def _how_to_get(identifier: Identifier) -> str:
+    if identifier.family == "nodejs":
+        return f"lambent runtimes add {identifier.name}"
+    version = identifier.version
+    return f"apt install python{version}, pyenv install {version}, or uv python install {version}"
+
+
+def _discover(places: Places, data: Path) -> Runtimes:
+    staged = staging.stage(data / "bootstraps")
+    found = scan(places, data / "discovered.json")
+    usable = []
+    for interpreter in found:
+        if interpreter.family == "python" and interpreter.version in PYTHON_VERSIONS:
+            try:
+                staging.compile_for(staged, interpreter)
+            except (OSError, subprocess.SubprocessError):
+                continue  # a Python that cannot compile four files cannot run functions either
+        usable.append(interpreter)
+    return Runtimes(usable, staged, data / "clients", machine_architecture())
+
+
+async def discover(places: Places, data: Path) -> Runtimes:
+    """Look at the machine, in a thread: some 0.5 s the first time, a few milliseconds with the kept answers.
+
+    `data`: the directory for what this room keeps (DATA/runtimes): installations, clients, answers, staged bootstraps.
+    """
+    return await asyncio.to_thread(_discover, places, data)
