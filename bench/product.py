@@ -1,0 +1,129 @@
+"""Lambent as an arm: started by `lambent up` in the best tier that the machine gives, the whole path, nothing left out."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from .clients import AUTHORIZATION, Target
+
+ROOT = Path(__file__).resolve().parent.parent
+ECHO_PYTHON = "def handler(event, context):\n    return event\n"
+
+
+@dataclass(slots=True)
+class Lambent:
+    """A running server."""
+
+    host: str
+    port: int
+    pid: int
+    tier: str
+    listening_ms: float
+    data_dir: Path
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """The server; spawner, inits and runtimes are its descendants."""
+        return (self.pid,)
+
+    def call(self, method: str, path: str, body: dict[str, object] | None = None) -> dict[str, object]:
+        """One control-plane call; raises RuntimeError with the answer's text when it is refused."""
+        data = json.dumps(body).encode() if body is not None else None
+        request = urllib.request.Request(f"http://{self.host}:{self.port}{path}", data, method=method)
+        request.add_header("Authorization", AUTHORIZATION)
+        request.add_header("X-Amz-Date", "20260101T000000Z")
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return json.loads(answer.read() or b"{}")
+        except urllib.error.HTTPError as error:
+            raise RuntimeError(f"{method} {path}: {error.code} {error.read().decode()}") from None
+
+    def deploy(self, name: str, files: dict[str, str], *, runtime: str = "python3.11", **options: object) -> Target:
+        """Create a function and wait until it is active; answers where to invoke it."""
+        archive = io.BytesIO()
+        with zipfile.ZipFile(archive, "w") as zipped:
+            for file, text in files.items():
+                info = zipfile.ZipInfo(file, (2026, 1, 1, 0, 0, 0))
+                info.external_attr = 0o755 << 16
+                zipped.writestr(info, text)
+        body: dict[str, object] = {
+            "FunctionName": name,
+            "Runtime": runtime,
+            "Handler": "app.handler",
+            "Role": "arn:aws:iam::000000000000:role/bench",
+            "Code": {"ZipFile": base64.b64encode(archive.getvalue()).decode()},
+            "Timeout": 60,
+            "MemorySize": 1_769,
+            **options,
+        }
+        self.call("POST", "/2015-03-31/functions", body)
+        for _ in range(500):
+            state = self.call("GET", f"/2015-03-31/functions/{name}/configuration")["State"]
+            if state == "Active":
+                return self.target(name)
+            if state == "Failed":
+                raise RuntimeError(f"{name} is in state Failed")
+            time.sleep(0.01)
+        raise RuntimeError(f"{name} did not become active")
+
+    def target(self, name: str) -> Target:
+        """Where a function is invoked."""
+        return Target(self.host, self.port, f"/2015-03-31/functions/{name}/invocations")
+
+
+@contextmanager
+def lambent(*arguments: str, environment: dict[str, str] | None = None) -> Iterator[Lambent]:
+    """Run a server with a fresh data directory for the length of the block.
+
+    Concurrency is raised, so that the account's published request rate (10 × concurrency a second) does not decide.
+    """
+    base = Path(tempfile.mkdtemp(prefix="lambent-bench-"))
+    base.chmod(0o755)
+    ready = base / "ready.json"
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "LAMBENT_"))}
+    env |= {"PYTHONPATH": str(ROOT / "src"), "LAMBENT_LIMITS_ACCOUNT_CONCURRENCY": "100000", **(environment or {})}
+    log = base / "server.log"
+    begin = time.perf_counter()
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "lambent", "up", "--port", "0", "--data-dir", str(base / "data")]
+            + ["--ready-file", str(ready), *arguments],
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+        )
+    try:
+        while not ready.exists():
+            if process.poll() is not None:
+                raise RuntimeError(f"lambent ended with {process.returncode}: {log.read_text()}")
+            if time.perf_counter() - begin > 60:
+                raise RuntimeError(f"lambent was not ready in 60 s: {log.read_text()}")
+            time.sleep(0.001)
+        listening_ms = (time.perf_counter() - begin) * 1_000
+        facts = json.loads(ready.read_text())
+        host, port = facts["endpoint"].removeprefix("http://").rsplit(":", 1)
+        yield Lambent(host, int(port), process.pid, facts["tier"], listening_ms, base / "data")
+    finally:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(30)
+        process.kill()
+        process.wait()
+        shutil.rmtree(base, ignore_errors=True)
