@@ -19,8 +19,8 @@ from .chunked import ChunkDecoder
 from .exchange import STARTED, Exchange
 from .head import Refusal, read_head
 from .limits import Limits
-from .message import Application, Buffered, Request, Streamed
-from .status import CONTINUE, ERROR_HEADERS, DateField, error_body, status_line
+from .message import Application, Buffered, Streamed
+from .status import CONTINUE, ERROR_HEADERS, error_body, status_line
 
 IDLE, HEAD, BODY, DISCARD, HANDLING, LINGER, CLOSED = range(7)
 
@@ -30,14 +30,13 @@ _BY_HELD, _BY_SINK = 1, 2
 class Service:
     """What the connections of one server share."""
 
-    __slots__ = ("app", "connections", "date", "is_draining", "limits", "loop", "on_change", "origin")
+    __slots__ = ("app", "connections", "date_line", "is_draining", "limits", "loop", "on_change", "origin")
 
-    def __init__(
-        self, app: Application, limits: Limits, date: DateField, loop: asyncio.AbstractEventLoop, origin: Any
-    ) -> None:
+    def __init__(self, app: Application, limits: Limits, loop: asyncio.AbstractEventLoop, origin: Any) -> None:
         self.app = app
         self.limits = limits
-        self.date = date
+        self.date_line = b""
+        """The Date field of every answer, renewed by each sweep and when the first connection comes."""
         self.loop = loop
         self.origin = origin
         self.connections: set[Connection] = set()
@@ -222,9 +221,7 @@ class Connection(asyncio.Protocol):
         """A head is complete: make the exchange and ask the application what becomes of the body."""
         limits = self._limits
         head = read_head(raw, limits.head_fields)
-        request = Request(
-            head.method, head.target, head.path, head.query, head.headers, head.first, self._peer, head.keep_alive
-        )
+        head.peer = self._peer
         self.minor = head.minor
         self._closes = False
         self._waits_for_continue = head.continues and not more_in_hand
@@ -232,7 +229,7 @@ class Connection(asyncio.Protocol):
         self._got = 0
         self._age_s = 0.0
         app = self._service.app
-        exchange = self._exchange = Exchange(self, request, app, self._service.origin)
+        exchange = self._exchange = Exchange(self, head, app, self._service.origin)
         if head.chunked:
             self._decoder = ChunkDecoder(limits.chunk_line_bytes, limits.head_bytes)
         elif not head.length:
@@ -245,7 +242,11 @@ class Connection(asyncio.Protocol):
                     self._call(exchange, want.sink.eof)
             return
         self._phase = BODY
-        want = self._call(exchange, app.head, exchange)
+        try:
+            want = app.head(exchange)
+        except Exception as error:
+            want = None
+            self._failed(exchange, error)
         if self._exchange is not exchange:
             return  # answered already; `answered` has seen to the rest
         self._want = want
@@ -264,6 +265,10 @@ class Connection(asyncio.Protocol):
         decoder = self._decoder
         if decoder is None:
             left = self._left
+            want = self._want
+            if len(data) >= left and not self._got and isinstance(want, Buffered):
+                self._take_whole(data if len(data) == left else data[:left])
+                return data[left:]
             if len(data) <= left:
                 piece, rest = data, b""
             else:
@@ -279,6 +284,18 @@ class Connection(asyncio.Protocol):
         if is_complete and self._phase <= DISCARD:
             self._body_complete()
         return rest
+
+    def _take_whole(self, body: bytes) -> None:
+        """A buffered body of known length that came in one piece: the usual case. Its limit was checked already."""
+        self._want = None
+        self._phase = HANDLING
+        exchange = self._exchange
+        assert exchange is not None
+        exchange.request.body = body
+        try:
+            exchange.app.handle(exchange)
+        except Exception as error:
+            self._failed(exchange, error)
 
     def _take_piece(self, piece: bytes, is_last: bool) -> None:
         self._got += len(piece)
@@ -353,11 +370,8 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.writelines(pieces)
 
-    def date_line(self) -> bytes:
-        return self._service.date.line()
-
-    def connection_line(self) -> bytes:
-        """The Connection field of the answer about to be written; decides whether the connection outlives it."""
+    def own_fields(self) -> bytes:
+        """Date and Connection of the answer about to be written; decides whether the connection outlives it."""
         exchange = self._exchange
         assert exchange is not None
         if (
@@ -371,8 +385,10 @@ class Connection(asyncio.Protocol):
             )
         ):
             self._closes = True
-            return b"Connection: close\r\n"
-        return b"" if self.minor == 1 else b"Connection: keep-alive\r\n"
+            return self._service.date_line + b"Connection: close\r\n"
+        if self.minor == 1:
+            return self._service.date_line
+        return self._service.date_line + b"Connection: keep-alive\r\n"
 
     def close_after_answer(self) -> None:
         self._closes = True
@@ -381,7 +397,11 @@ class Connection(asyncio.Protocol):
         """The exchange's answer is written to its end."""
         self._exchange = None
         if self._phase == HANDLING:
-            self._end_cycle()
+            if not self._closes and self._consuming and not self._paused:
+                self._phase = IDLE
+                self._age_s = 0.0
+            else:
+                self._end_cycle()
         elif self._phase == BODY:
             self._want = self._parts = None
             self._age_s = 0.0
@@ -474,7 +494,7 @@ class Connection(asyncio.Protocol):
         ((name, value),) = ERROR_HEADERS
         self.write(
             b"%b%b: %b\r\n%bContent-Length: %d\r\nConnection: close\r\n\r\n%b"
-            % (status_line(refusal.status), name, value, self.date_line(), len(body), body)
+            % (status_line(refusal.status), name, value, self._service.date_line, len(body), body)
         )
         self._linger()
 
@@ -489,15 +509,18 @@ class Connection(asyncio.Protocol):
         try:
             return function(*arguments)
         except Exception as error:
-            self._service.loop.call_exception_handler(
-                {"message": "an HTTP application failed", "exception": error, "protocol": self}
-            )
-            if exchange is not None and exchange.is_started:
-                exchange.abort()
-            elif exchange is not None and exchange.is_open:
-                self._closes = True
-                exchange.respond(500, ERROR_HEADERS, error_body("Internal Server Error"))
+            self._failed(exchange, error)
             return None
+
+    def _failed(self, exchange: Exchange | None, error: Exception) -> None:
+        self._service.loop.call_exception_handler(
+            {"message": "an HTTP application failed", "exception": error, "protocol": self}
+        )
+        if exchange is not None and exchange.is_started:
+            exchange.abort()
+        elif exchange is not None and exchange.is_open:
+            self._closes = True
+            exchange.respond(500, ERROR_HEADERS, error_body("Internal Server Error"))
 
     def _pause(self, reason: int) -> None:
         if not self._paused and self._transport is not None and not self._eof:

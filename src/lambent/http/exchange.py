@@ -105,7 +105,10 @@ class Exchange:
             connection.write(head + body)
         else:
             connection.writelines((head, body))
-        self._complete(connection)
+        self.state = DONE
+        self._connection = None
+        self.on_gone = self.on_truncated = None
+        connection.answered()
 
     def start(self, status: int, headers: Sequence[tuple[bytes, bytes]] = (), length: int | None = None) -> None:
         """Begin a streamed answer: chunked, or of `length` bytes when that is known. Raises as `respond` does."""
@@ -222,8 +225,7 @@ class Exchange:
             count = len(headers)
             if fields.count(b"\n") != count or fields.count(b"\r") != count or b"\0" in fields:
                 raise ValueError("a header field holds a line break or NUL")
-        line = status_line(status)
-        return b"%b%b%b%b%b\r\n" % (line, fields, connection.date_line(), framing, connection.connection_line())
+        return b"%b%b%b%b\r\n" % (status_line(status), fields, framing, connection.own_fields())
 
 
 def _check_name(name: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -12,37 +13,29 @@ Fields = list[tuple[bytes, bytes]]
 
 
 class Request:
-    """One request. Created by the connection; `body` is empty until `Application.handle` is called."""
+    """One request; made by the connection."""
 
     __slots__ = ("_first", "body", "headers", "keep_alive", "method", "path", "peer", "query", "target", "trailers")
 
-    def __init__(
-        self,
-        method: str,
-        target: bytes,
-        path: bytes,
-        query: bytes,
-        headers: Fields,
-        first: dict[bytes, bytes],
-        peer: tuple[str, int] | None,
-        keep_alive: bool,
-    ) -> None:
-        self.method = method
-        self.target = target
+    def __init__(self) -> None:
+        self.method = ""
+        """As on the request line, upper case."""
+        self.target = b""
         """As on the request line."""
-        self.path = path
+        self.path = b""
         """Raw, still percent-encoded, without the query."""
-        self.query = query
+        self.query = b""
         """Raw, without the question mark."""
-        self.headers = headers
+        self.headers: Fields = []
         """Names in lower case, in order, repeats kept; values without surrounding white space."""
         self.body = b""
-        self.peer = peer
+        """The whole body once `Application.handle` is called; empty before, and for streamed bodies."""
+        self.peer: tuple[str, int] | None = None
         """Address and port of the client; None on a Unix socket."""
-        self.keep_alive = keep_alive
-        self.trailers: Fields = []
+        self.keep_alive = True
+        self.trailers: Sequence[tuple[bytes, bytes]] = ()
         """Fields after a chunked body, like `headers`."""
-        self._first = first
+        self._first: dict[bytes, bytes] = {}
 
     def header(self, name: bytes) -> bytes | None:
         """The first value of a field, named in lower case."""
@@ -65,7 +58,7 @@ class BodySink(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Buffered:
-    """Collect the body up to `limit` bytes, then call `handle`; over it call `too_large`."""
+    """Collect the body up to `limit` bytes, then call `handle`; over it call `too_large`. Make it once, not per request."""
 
     limit: int
 

@@ -11,14 +11,15 @@ from lambent.domain.clock import Clock, SystemClock
 from .connection import Connection, Service
 from .limits import Limits
 from .message import Application
-from .status import DateField
+from .status import date_line
 
 SWEEP_S = 1.0
 """Seconds between two looks at the clock; time-outs are this precise."""
 
 
 class Reaper:
-    """Keeps the time-outs of any number of servers with one timer, which runs only while there are connections.
+    """Keeps the time-outs and the Date of any number of servers with one timer, which runs only while there are
+    connections.
 
     Elapsed time is capped at two sweeps, so that a process that was stopped for a while doesn't cut everybody.
     """
@@ -33,6 +34,7 @@ class Reaper:
     def watch(self, service: Service) -> None:
         """Sweep the connections of `service` from now on."""
         self._services.add(service)
+        service.date_line = date_line(self._clock.wall_ms())
         if self._timer is None:
             self._last_ns = self._clock.monotonic_ns()
             self._timer = service.loop.call_later(self._sweep_s, self._wake, service.loop)
@@ -46,10 +48,12 @@ class Reaper:
 
     def sweep(self) -> None:
         """Tell every connection how much time has passed since the last sweep."""
+        date = date_line(self._clock.wall_ms())
         now_ns = self._clock.monotonic_ns()
         elapsed_s = min((now_ns - self._last_ns) / 1e9, 2 * self._sweep_s)
         self._last_ns = now_ns
         for service in list(self._services):
+            service.date_line = date
             for connection in list(service.connections):
                 connection.tick(elapsed_s)
 
@@ -189,7 +193,7 @@ async def serve(
     limits = limits or Limits()
     clock = clock or SystemClock()
     sockets = [sock] if sock is not None else listen(host, port, limits.backlog)
-    service = Service(app, limits, DateField(clock), asyncio.get_running_loop(), origin)
+    service = Service(app, limits, asyncio.get_running_loop(), origin)
     server = Server(service, reaper or Reaper(clock), sockets)
     await server.accept()
     return server

@@ -7,8 +7,6 @@ from http import HTTPStatus
 
 import orjson
 
-from lambent.domain.clock import Clock
-
 STATUS_LINES: dict[int, bytes] = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n".encode() for s in HTTPStatus}
 """Status line by status; one that is missing has no phrase."""
 
@@ -28,26 +26,13 @@ def status_line(status: int) -> bytes:
     return b"HTTP/1.1 %d \r\n" % status
 
 
-class DateField:
-    """The Date line of the current second, formatted once per second, in English whatever the locale."""
-
-    __slots__ = ("_line", "_second", "_wall_ms")
-
-    def __init__(self, clock: Clock) -> None:
-        self._wall_ms = clock.wall_ms
-        self._second = -1
-        self._line = b""
-
-    def line(self) -> bytes:
-        second = self._wall_ms() // 1000
-        if second != self._second:
-            t = time.gmtime(second)
-            self._line = (
-                f"Date: {_DAYS[t.tm_wday]}, {t.tm_mday:02} {_MONTHS[t.tm_mon - 1]} {t.tm_year}"
-                f" {t.tm_hour:02}:{t.tm_min:02}:{t.tm_sec:02} GMT\r\n"
-            ).encode()
-            self._second = second
-        return self._line
+def date_line(wall_ms: int) -> bytes:
+    """The Date field, line break included, in English whatever the locale."""
+    t = time.gmtime(wall_ms // 1000)
+    return (
+        f"Date: {_DAYS[t.tm_wday]}, {t.tm_mday:02} {_MONTHS[t.tm_mon - 1]} {t.tm_year}"
+        f" {t.tm_hour:02}:{t.tm_min:02}:{t.tm_sec:02} GMT\r\n"
+    ).encode()
 
 
 ERROR_HEADERS = ((b"Content-Type", b"application/json"),)
