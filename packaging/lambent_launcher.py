@@ -1,0 +1,99 @@
+"""The launcher's executable, built into the package: by the build backend, and by `scripts/` between two installs.
+
+    python packaging/lambent_launcher.py              build it where it is missing or older than its sources
+    python packaging/lambent_launcher.py --requires   print the wheel that must be installed first, or nothing
+
+Imports nothing that an interpreter does not bring.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from types import ModuleType
+
+LAUNCHER = Path(__file__).resolve().parent.parent / "src" / "lambent" / "launcher"
+EXECUTABLE = LAUNCHER / "bin" / "lambent-launcher"
+
+COMPILER_WHEEL = "ziglang>=0.13"
+PROBE = "#include <stdlib.h>\nint main(void) { char *p = malloc(1); free(p); return p == 0; }\n"
+PROBE_LIMIT_S = 30
+
+
+def compiler_wheel() -> list[str]:
+    """The requirement that brings a compiler, or nothing where `cc` is enough or the launcher cannot run at all."""
+    return [] if sys.platform != "linux" or links_statically(os.environ.get("CC") or "cc") else [COMPILER_WHEEL]
+
+
+def links_statically(compiler: str) -> bool:
+    """Whether this compiler makes a static program that runs here: found by doing it, never by reading versions."""
+    with tempfile.TemporaryDirectory(prefix="lambent-probe-") as folder:
+        source, program = Path(folder, "probe.c"), Path(folder, "probe")
+        source.write_text(PROBE)
+        try:
+            for command in ([*compiler.split(), "-static", "-o", str(program), str(source)], [str(program)]):
+                subprocess.run(command, check=True, capture_output=True, timeout=PROBE_LIMIT_S)
+        except (OSError, subprocess.SubprocessError):
+            return False
+    return True
+
+
+def build_launcher() -> bool:
+    """Build the executable into the package; whether it is there. A failure is told and costs only isolation."""
+    if sys.platform != "linux":
+        return told("the launcher runs on Linux only")
+    try:
+        with tempfile.TemporaryDirectory(prefix="lambent-launcher-") as folder:
+            built = recipe().build(Path(folder, EXECUTABLE.name))
+            EXECUTABLE.parent.mkdir(exist_ok=True)
+            # A name of its own first: a running server may be executing the old one.
+            fresh = EXECUTABLE.with_name(f".{EXECUTABLE.name}.{os.getpid()}")
+            shutil.copy2(built, fresh)
+            os.replace(fresh, EXECUTABLE)
+    except Exception as error:  # whatever stopped it, an install without isolation tiers is still wanted
+        EXECUTABLE.unlink(missing_ok=True)
+        return told(f"the launcher could not be built: {error}")
+    return True
+
+
+def is_current() -> bool:
+    """Whether the executable is there and not older than any of its sources."""
+    if not EXECUTABLE.is_file():
+        return False
+    built_at = EXECUTABLE.stat().st_mtime
+    return all(path.stat().st_mtime <= built_at for path in LAUNCHER.iterdir() if path.is_file())
+
+
+def recipe() -> ModuleType:
+    """launcher/build.py, loaded by path: lambent itself cannot be imported while it is being built."""
+    spec = importlib.util.spec_from_file_location("lambent_launcher_recipe", LAUNCHER / "build.py")
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{LAUNCHER / 'build.py'} cannot be loaded")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def told(problem: str) -> bool:
+    """Say what is missing and what follows; always False."""
+    print(f"lambent: {problem}.", file=sys.stderr)
+    print(
+        "lambent: the install goes on without it. Functions will run in the `process` tier, which is no security "
+        "boundary; `lambent doctor` shows this too.",
+        file=sys.stderr,
+        flush=True,
+    )
+    return False
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["--requires"]:
+        print("\n".join(compiler_wheel()))
+    elif not is_current():
+        sys.exit(0 if build_launcher() else 1)
