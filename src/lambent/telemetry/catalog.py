@@ -51,6 +51,9 @@ class Catalog(Protocol):
 
     def put_group(self, key: GroupKey, row: GroupRow) -> None: ...
 
+    def forget_group(self, key: GroupKey) -> None:
+        """Remove a deleted group's row, once no segment holds anything of it."""
+
     def put_stream(self, key: StreamKey, row: StreamRow) -> None: ...
 
     def forget_streams(self, keys: Iterable[StreamKey]) -> None:
@@ -74,6 +77,9 @@ class MemoryCatalog:
 
     def put_group(self, key: GroupKey, row: GroupRow) -> None:
         self.groups[key] = row
+
+    def forget_group(self, key: GroupKey) -> None:
+        self.groups.pop(key, None)
 
     def put_stream(self, key: StreamKey, row: StreamRow) -> None:
         self.streams[key] = row
@@ -163,6 +169,11 @@ class SqliteCatalog:
                 (*key, row.created_ms, row.retention_days, *row.floor, row.is_deleted),
             )
         self._rows.put_group(key, row)
+
+    def forget_group(self, key: GroupKey) -> None:
+        with self._writing():
+            self._db.execute("delete from groups where account = ? and region = ? and name = ?", key)
+        self._rows.forget_group(key)
 
     def put_stream(self, key: StreamKey, row: StreamRow) -> None:
         with self._writing():

@@ -171,9 +171,14 @@ class BaseRecords:
             self.catalog.forget_rolled(segment.number)
             freed += segment.size
         oldest = min(self._segments, default=self._number)
-        gone = [key for key, row in list(self.catalog.streams.items()) if row.is_deleted and row.floor[0] < oldest]
+        gone = [
+            key for key, stream in list(self.catalog.streams.items()) if stream.is_deleted and stream.floor[0] < oldest
+        ]
         if gone:
             self.catalog.forget_streams(gone)
+        for group, row in list(self.catalog.groups.items()):
+            if row.is_deleted and row.floor[0] < oldest:
+                self.catalog.forget_group(group)
         return freed
 
     def _hide_over_bytes(self, closed: list[Segment], retention: Retention) -> None:
