@@ -7,6 +7,7 @@ optional parts accept odd strings by accident and are read here as the service r
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 
@@ -112,3 +113,9 @@ def merge_qualifier(named: FunctionName, parameter: str | None) -> str | None:
 def is_version(qualifier: str) -> bool:
     """Whether a qualifier is a published version's number; everything else but $LATEST is an alias."""
     return qualifier.isascii() and qualifier.isdigit()
+
+
+def runtime_version_arn(region: str, runtime: str) -> str:
+    """The ARN of the runtime version that serves `runtime`: stable between reads, different for each identifier."""
+    digest = hashlib.sha256(f"lambent runtime {runtime}".encode()).hexdigest()
+    return f"arn:{partition_of(region)}:lambda:{region}::runtime:{digest}"

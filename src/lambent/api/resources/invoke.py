@@ -58,21 +58,15 @@ class Versions(Protocol):
     def resolve(self, ref: FunctionRef, qualifier: str | None) -> FunctionVersion:
         """The version to run; raises FunctionNotFound. An alias draws its weights here, once."""
 
-    async def settled(self, ref: FunctionRef) -> None:
-        """Wait a moment while the function's creation or update is really under way; bounded."""
+    async def active(self, ref: FunctionRef, qualifier: str | None) -> FunctionVersion:
+        """As `resolve`, but a version that is still Pending gets a moment to become Active."""
 
 
 class Events(Protocol):
     """What the door needs of the queue: durable when it returns."""
 
     async def accept(
-        self,
-        *,
-        ref: FunctionRef,
-        qualifier: str | None,
-        request_id: str,
-        trace: str,
-        payload: bytes,
+        self, ref: FunctionRef, qualifier: str | None, *, request_id: str, trace: str, payload: bytes
     ) -> None: ...
 
 
@@ -232,13 +226,11 @@ class InvokeDoor:
                 return
             if kind == "Event":
                 trace = self._trace(exchange, self._versions.resolve(ref, qualifier))
-                await self._events.accept(
-                    ref=ref, qualifier=qualifier, request_id=request_id, trace=trace, payload=body
-                )
+                await self._events.accept(ref, qualifier, request_id=request_id, trace=trace, payload=body)
                 exchange.respond(202, [(b"x-amzn-requestid", request_id.encode()), _JSON], b"")
                 return
-            await self._versions.settled(ref)
-            self._start(exchange, self._versions.resolve(ref, qualifier), qualifier, context, params, request_id)
+            version = await self._versions.active(ref, qualifier)
+            self._start(exchange, version, qualifier, context, params, request_id)
         except Exception as error:
             self._refuse(exchange, request_id, error)
 

@@ -1,0 +1,1 @@
+"""Where rooms meet: adapters that are nobody's concept. Imported by `app.py` alone."""

@@ -1,0 +1,82 @@
+"""From a function version to the plan that starts its runtime: `functions` and `packages` meet `runtimes`."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+
+from lambent.domain.names import runtime_version_arn
+from lambent.environments.failures import NO_BOOTSTRAP
+from lambent.environments.plan import Blueprint, RuntimeMissing, StartPlan
+from lambent.functions.model import FunctionVersion
+from lambent.runtimes.model import TASK_ROOT, Credentials, Runtime, VersionFacts
+from lambent.runtimes.service import Runtimes
+from lambent.telemetry.attempt import Origin
+
+
+class MachineBlueprints:
+    """Blueprints from what was found on this machine."""
+
+    def __init__(self, runtimes: Runtimes, packages_root: Path, client: str) -> None:
+        """client: the server's choice of runtime client, `lambent` or `official`; a function may choose for itself."""
+        self._runtimes = runtimes
+        self._packages_root = packages_root
+        self._client = client
+
+    def blueprint(self, version: FunctionVersion) -> Blueprint:
+        configuration = version.configuration
+        name = configuration.runtime or ""
+        client = configuration.runtime_client or self._client
+        if self._runtimes.find(name, configuration.architecture) is not None and name.startswith("provided"):
+            client = "lambent"  # OS-only runtimes bring their own client in the package
+        runtime = self._runtimes.find(name, configuration.architecture, client)
+        if runtime is None:
+            raise RuntimeMissing(
+                self._runtimes.missing(name, configuration.architecture, client) or f"no runtime {name}"
+            )
+        found = runtime
+        identifier = runtime.identifier
+
+        def start(origin: Origin, api_address: str) -> StartPlan:
+            return self._start(found, version, origin, api_address)
+
+        return Blueprint(
+            image=runtime.image.name,
+            start=start,
+            runtime_version=f"{identifier.family}:{identifier.version or identifier.os.lower()}.v1",
+            runtime_version_arn=runtime_version_arn(version.ref.region, name),
+        )
+
+    def _start(self, runtime: Runtime, version: FunctionVersion, origin: Origin, api_address: str) -> StartPlan:
+        configuration = version.configuration
+        facts = VersionFacts(
+            function_name=version.ref.name,
+            version=version.version,
+            handler=configuration.handler or "",
+            memory_mb=configuration.memory_mb,
+            region=version.ref.region,
+            log_group=origin.log_group,
+            log_stream=origin.log_stream,
+            api_address=api_address,
+            environment=configuration.variables,
+            credentials=_credentials(),
+            log_format=configuration.logging.format,
+            log_level=configuration.logging.application_level,
+        )
+        plan = self._runtimes.plan(runtime, facts)
+        argv = next((c for c in plan.candidates if self._exists(version, c[0])), None)
+        if argv is None:
+            return StartPlan((), {}, plan.carrier, plan.cwd, refusal=NO_BOOTSTRAP)
+        return StartPlan(argv, plan.env, plan.carrier, plan.cwd)
+
+    def _exists(self, version: FunctionVersion, path: str) -> bool:
+        """Whether a program is there: what lies in the package we can see, the rest is the image's."""
+        if path.startswith(TASK_ROOT + "/"):
+            tree = self._packages_root / version.code.digest / "tree"
+            return (tree / path[len(TASK_ROOT) + 1 :]).is_file()
+        return not path.startswith("/opt/")
+
+
+def _credentials() -> Credentials:
+    """Keys for SDKs inside the function. They name nobody: the listener that a request comes through says whose it is."""
+    return Credentials("ASIA" + secrets.token_hex(8).upper(), secrets.token_urlsafe(30)[:40], secrets.token_urlsafe(48))

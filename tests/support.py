@@ -1,0 +1,65 @@
+"""What tests that drive a running Lambent share: clients, packages, functions that clean up after themselves."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import os
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+ROLE = "arn:aws:iam::000000000000:role/test"
+_numbers = itertools.count(1)
+
+
+def client(service: str, endpoint: str, *, account: str = "test", region: str = "us-east-1", **options: Any) -> Any:
+    """A boto3 client that never retries and never reads this machine's AWS configuration."""
+    config = Config(retries={"max_attempts": 0}, read_timeout=120, **options)
+    session = boto3.session.Session(aws_access_key_id=account, aws_secret_access_key="secret", region_name=region)
+    return session.client(service, endpoint_url=endpoint, config=config)
+
+
+def package(files: Mapping[str, str | bytes], *, executable: tuple[str, ...] = ("bootstrap",)) -> bytes:
+    """A zip of these files, reproducible byte for byte."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            info = zipfile.ZipInfo(name, (2026, 1, 1, 0, 0, 0))
+            info.external_attr = (0o755 if name in executable else 0o644) << 16
+            archive.writestr(info, content)
+    return out.getvalue()
+
+
+def unique(prefix: str = "f") -> str:
+    """A function name that no other test uses."""
+    return f"{prefix}-{os.getpid()}-{next(_numbers)}"
+
+
+@contextmanager
+def function(
+    lambda_: Any,
+    code: str | Mapping[str, str | bytes],
+    *,
+    runtime: str = "python3.11",
+    handler: str = "app.handler",
+    name: str | None = None,
+    **options: Any,
+) -> Iterator[str]:
+    """A function for the length of the block; `code` is the text of app.py (index.mjs, bootstrap) or a set of files."""
+    if isinstance(code, str):
+        file = "bootstrap" if runtime.startswith("provided") else "index.mjs" if "node" in runtime else "app.py"
+        code = {file: code}
+    name = name or unique()
+    lambda_.create_function(
+        FunctionName=name, Runtime=runtime, Handler=handler, Role=ROLE, Code={"ZipFile": package(code)}, **options
+    )
+    try:
+        lambda_.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 30})
+        yield name
+    finally:
+        lambda_.delete_function(FunctionName=name)
