@@ -14,20 +14,27 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 
 LAUNCHER = Path(__file__).resolve().parent.parent / "src" / "lambent" / "launcher"
 EXECUTABLE = LAUNCHER / "bin" / "lambent-launcher"
+REASON = LAUNCHER / "bin" / "not-built.txt"
+"""Why there is no executable, for `lambent doctor`: pip shows nobody what a successful build printed."""
 
+COMPILERS = ("cc", "gcc", "clang")
+"""Those that launcher/build.py tries."""
 COMPILER_WHEEL = "ziglang>=0.13"
 PROBE = "#include <stdlib.h>\nint main(void) { char *p = malloc(1); free(p); return p == 0; }\n"
 PROBE_LIMIT_S = 30
 
 
 def compiler_wheel() -> list[str]:
-    """The requirement that brings a compiler, or nothing where `cc` is enough or the launcher cannot run at all."""
-    return [] if sys.platform != "linux" or links_statically(os.environ.get("CC") or "cc") else [COMPILER_WHEEL]
+    """The requirement that brings a compiler, or nothing where one is here or the launcher cannot run at all."""
+    if sys.platform != "linux" or any(links_statically(compiler) for compiler in COMPILERS):
+        return []
+    return [COMPILER_WHEEL]
 
 
 def links_statically(compiler: str) -> bool:
@@ -36,7 +43,7 @@ def links_statically(compiler: str) -> bool:
         source, program = Path(folder, "probe.c"), Path(folder, "probe")
         source.write_text(PROBE)
         try:
-            for command in ([*compiler.split(), "-static", "-o", str(program), str(source)], [str(program)]):
+            for command in ([compiler, "-static", "-o", str(program), str(source)], [str(program)]):
                 subprocess.run(command, check=True, capture_output=True, timeout=PROBE_LIMIT_S)
         except (OSError, subprocess.SubprocessError):
             return False
@@ -55,6 +62,7 @@ def build_launcher() -> bool:
             fresh = EXECUTABLE.with_name(f".{EXECUTABLE.name}.{os.getpid()}")
             shutil.copy2(built, fresh)
             os.replace(fresh, EXECUTABLE)
+            REASON.unlink(missing_ok=True)
     except Exception as error:  # whatever stopped it, an install without isolation tiers is still wanted
         EXECUTABLE.unlink(missing_ok=True)
         return told(f"the launcher could not be built: {error}")
@@ -81,7 +89,10 @@ def recipe() -> ModuleType:
 
 
 def told(problem: str) -> bool:
-    """Say what is missing and what follows; always False."""
+    """Say what is missing and what follows, now and for later; always False."""
+    with suppress(OSError):
+        REASON.parent.mkdir(exist_ok=True)
+        REASON.write_text(f"{problem}\n")
     print(f"lambent: {problem}.", file=sys.stderr)
     print(
         "lambent: the install goes on without it. Functions will run in the `process` tier, which is no security "

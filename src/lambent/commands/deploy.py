@@ -84,7 +84,8 @@ def command(
         f"{name} is {done}: {function['Runtime']}, {function['Handler']}, {function['MemorySize']} MB, "
         f"{function['Timeout']} s, {size(function['CodeSize'])}."
     )
-    say(f"Run it: lambent invoke {name} --payload '{{}}'")
+    if done == "created":
+        say(f"Run it: lambent invoke {name} --payload '{{}}'")
 
 
 def find(server: Client, name: str) -> dict[str, Any] | None:

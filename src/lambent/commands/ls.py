@@ -9,7 +9,7 @@ import click
 from .output import print_json, print_table, say, size, working
 from .remote import client, remote
 
-COLUMNS = ("NAME", "RUNTIME", "HANDLER", "MEMORY", "TIMEOUT", "SIZE", "STATE", "MODIFIED")
+COLUMNS = ("NAME", "RUNTIME", "HANDLER", "MEMORY", "TIMEOUT", "SIZE", "MODIFIED", "STATE")
 
 
 def _row(function: dict[str, Any]) -> tuple[str, ...]:
@@ -20,8 +20,8 @@ def _row(function: dict[str, Any]) -> tuple[str, ...]:
         f"{function['MemorySize']} MB",
         f"{function['Timeout']} s",
         size(function["CodeSize"]),
+        function["LastModified"][:16].replace("T", " "),
         function.get("State", ""),
-        function["LastModified"].partition(".")[0].replace("T", " "),
     )
 
 
