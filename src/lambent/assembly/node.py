@@ -1,0 +1,245 @@
+"""One running node: every room made, connected, started and stopped, in that order and back.
+
+`running` is a block: whatever way out of it is taken, nothing of the node is left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lambent.api.door import PublicDoor
+from lambent.api.resources import account, concurrency, functions as functions_resource, logs as logs_resource
+from lambent.api.resources.invoke import InvokeDoor
+from lambent.concurrency.admission import Admission
+from lambent.domain.clock import Clock, SystemClock
+from lambent.domain.names import LATEST, FunctionRef
+from lambent.environments.service import EnvironmentLimits, Environments
+from lambent.functions.account import AccountLimits
+from lambent.functions.model import Change, FunctionVersion
+from lambent.functions.service import Functions
+from lambent.http import Limits as HttpLimits
+from lambent.http import Reaper, Server, serve
+from lambent.identity.sigv4 import SigV4
+from lambent.invocations.destinations import NoDestinations
+from lambent.invocations.events import EventService
+from lambent.invocations.service import Invocations
+from lambent.packages.download import PREFIX as CODE_PREFIX
+from lambent.packages.download import Downloads, Locations
+from lambent.packages.source import S3Source
+from lambent.packages.store import Packages
+from lambent.runtimes.service import Runtimes
+from lambent.sandbox.port import SandboxDriver
+from lambent.settings import Settings
+from lambent.stores.datadir import DataDirectory
+from lambent.stores.functions_sqlite import SqliteFunctions
+from lambent.stores.queue_sqlite import SqliteEvents
+from lambent.stores.writer import Writer
+from lambent.telemetry.lines import LineSplitter, LogRate
+from lambent.telemetry.logs import Logs
+from lambent.telemetry.records import Retention
+from lambent.telemetry.segments import FileRecords
+
+from .blueprints import MachineBlueprints
+from .carriers import SandboxCarriers
+from .events import EventAttempts
+from .usage import USAGE_PATH, UsageDoor
+
+MIGRATIONS = Path(__file__).resolve().parent.parent / "stores" / "migrations"
+SANDBOX_MB = 4
+"""What one idle environment costs the machine, roughly; how many may exist follows from the memory budget."""
+MEMORY_SHARE = 0.75
+RETAIN_EVERY_S = 600.0
+
+log = logging.getLogger("lambent")
+
+
+@dataclass(slots=True)
+class Node:
+    """What the outside may ask of a running node."""
+
+    endpoint: str
+    door: PublicDoor
+    environments: Environments
+    invocations: Invocations
+    server: Server
+
+
+def environments_max(settings: Settings) -> int:
+    """How many environments may exist at once."""
+    if settings.limits.environments_max:
+        return settings.limits.environments_max
+    return max(1, memory_budget_mb(settings) // SANDBOX_MB)
+
+
+def memory_budget_mb(settings: Settings) -> int:
+    """What all environments may use together."""
+    if settings.limits.memory_budget_mb:
+        return settings.limits.memory_budget_mb
+    import os
+
+    return int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1_048_576 * MEMORY_SHARE)
+
+
+@asynccontextmanager
+async def running(
+    settings: Settings,
+    data: DataDirectory,
+    runtimes: Runtimes,
+    driver: SandboxDriver,
+    listener: socket.socket,
+    clock: Clock | None = None,
+) -> AsyncIterator[Node]:
+    """Run a node for the length of the block; `listener` is bound and becomes the node's."""
+    clock = clock or SystemClock()
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(driver.close)
+        state = Writer(data.state_db, MIGRATIONS / "state")
+        stack.push_async_callback(state.close)
+        queue = Writer(data.queue_db, MIGRATIONS / "queue")
+        stack.push_async_callback(queue.close)
+        records = FileRecords(data.records, fsync_ms=settings.storage.ledger_fsync_ms)
+        stack.callback(records.close)
+        retention = Retention(group_bytes_max=settings.logs.group_mb_max * 1_048_576, days_max=settings.logs.days)
+        logs = Logs(records, clock, retention)
+
+        low_water_bytes = settings.storage.disk_low_water_mb * 1_048_576
+        packages = Packages(data.packages, clock, low_water_bytes=low_water_bytes)
+        functions = Functions(
+            SqliteFunctions(state),
+            runtimes,
+            clock,
+            limits=AccountLimits(concurrent_executions=settings.limits.account_concurrency),
+        )
+        stack.push_async_callback(functions.close)
+
+        admission = Admission(account_limit=settings.limits.account_concurrency)
+        carriers = SandboxCarriers(clock)
+        rate = LogRate(bytes_per_s=settings.logs.rate_kb_per_s * 1_024)
+        environments = Environments(
+            driver=driver,
+            carriers=carriers,
+            blueprints=MachineBlueprints(runtimes, data.packages, settings.runtimes.client),
+            clock=clock,
+            new_splitter=lambda version: _splitter(version, rate),
+            record=records.append_other,
+            current=lambda ref, qualifier: _current(functions, ref, qualifier),
+            limits=EnvironmentLimits(environments_max(settings), settings.limits.idle_timeout_s),
+        )
+        stack.push_async_callback(environments.close)
+        invocations = Invocations(
+            admission=admission, environments=environments, append=records.append, clock=clock
+        )
+        attempts = EventAttempts(functions, invocations, clock, records.append_other)
+        sink = NoDestinations(attempts.tell)
+        events = EventService(
+            SqliteEvents(queue, events_max=settings.limits.queued_events_max),
+            clock,
+            invoke=attempts.attempt,
+            policy=attempts.policy,
+            reserved=functions.reserved,
+            on_success=sink,
+            on_failure=sink,
+            metric=_count,
+            has_room=data.has_room,
+        )
+
+        def changed(change: Change) -> None:
+            if change.kind == "deleted":
+                admission.forget(change.ref)
+            else:
+                admission.set_reserved(change.ref, functions.reserved(change.ref))
+            environments.on_change(change)
+            events.function_changed()
+
+        functions.subscribe(changed)
+        for ref, reserved in functions.reservations():
+            admission.set_reserved(ref, reserved)
+
+        authenticator = SigV4(
+            clock,
+            default_account=settings.server.default_account,
+            default_region=settings.server.default_region,
+            is_verifying=settings.server.verify_signatures,
+        )
+        invoke = InvokeDoor(
+            versions=functions,
+            invocations=invocations,
+            events=events,
+            clock=clock,
+            supervise=environments.supervise,
+        )
+        door = PublicDoor(authenticator, invoke)
+        carriers.platform = door
+        address = listener.getsockname()
+        endpoint = f"http://{address[0]}:{address[1]}"
+        locations = Locations(lambda: endpoint, data.secret, clock)
+        source = S3Source(
+            settings.s3.endpoint,
+            access_key=settings.s3.access_key,
+            secret_key=settings.s3.secret_key,
+            region=settings.s3.region,
+        )
+        functions_resource.register(door, functions, packages, source, locations)
+        concurrency.register(door, functions)
+        account.register(door, functions)
+        logs_resource.register(door, logs)
+        door.mount_path(CODE_PREFIX.encode(), Downloads(packages, locations))
+        door.mount_path(USAGE_PATH, UsageDoor(records, clock))
+
+        await functions.start()
+        environments.start()
+        events.start()
+        stack.push_async_callback(events.stop, settings.server.drain_s)
+        keeper = asyncio.get_running_loop().create_task(_keep(functions, packages, records, retention, clock))
+        stack.push_async_callback(_end, keeper)
+        reaper = Reaper(clock)
+        limits = HttpLimits(connections=settings.server.connections_max)
+        server = await serve(door, listener, limits, reaper=reaper)
+        stack.callback(server.close)
+        yield Node(endpoint, door, environments, invocations, server)
+        invoke.is_draining = True
+        await server.drain(settings.server.drain_s)
+        await door.drain(settings.server.drain_s)
+
+
+def _splitter(version: FunctionVersion, rate: LogRate) -> LineSplitter:
+    logging_ = version.configuration.logging
+    return LineSplitter(
+        log_format=logging_.format, application_log_level=logging_.application_level or "INFO", rate=rate
+    )
+
+
+def _current(functions: Functions, ref: FunctionRef, qualifier: str) -> FunctionVersion | None:
+    from lambent.domain.errors import ResourceNotFound
+
+    try:
+        return functions.resolve(ref, None if qualifier == LATEST else qualifier)
+    except ResourceNotFound:
+        return None
+
+
+def _count(ref: FunctionRef, name: str, value: int) -> None:
+    """Metrics are told when there is somebody to ask for them; until then the log at debug level."""
+    log.debug("metric %s %s %d", ref.name, name, value)
+
+
+async def _keep(
+    functions: Functions, packages: Packages, records: FileRecords, retention: Retention, clock: Clock
+) -> None:
+    """Housekeeping: unreferenced packages and logs beyond their retention go."""
+    while True:
+        await asyncio.sleep(RETAIN_EVERY_S)
+        await packages.collect(functions.digests())
+        await asyncio.to_thread(records.retain, retention, clock.wall_ms())
+
+
+async def _end(task: asyncio.Task[Any]) -> None:
+    task.cancel()
+    await asyncio.wait([task])
