@@ -134,7 +134,7 @@ class Runtimes:
         elif identifier.family == "python":
             argv = (f"{LANGUAGE_DIR}/bin/python{interpreter.version}", "-S", f"{RUNTIME_DIR}/bootstrap.py")
         else:
-            argv = (f"{LANGUAGE_DIR}/bin/node", f"{RUNTIME_DIR}/bootstrap.mjs")
+            argv = (f"{LANGUAGE_DIR}/bin/node", f"{RUNTIME_DIR}/index.mjs")
         env = environment.variables(identifier, facts, frames=frames)
         wrapper = env.get("AWS_LAMBDA_EXEC_WRAPPER")
         if wrapper:

@@ -1,0 +1,147 @@
+/** The runtime's end of the socketpair: events in, answers out. */
+import { Socket } from "node:net";
+
+import { toDocument } from "./errors.mjs";
+import { current } from "./log.mjs";
+
+const INVOKE = 1;
+const RESPONSE = 2;
+const ERROR = 3;
+const INIT_ERROR = 4;
+const READY = 5;
+
+/** Bytes of an INVOKE frame before its first string: length, type, deadline, six lengths. */
+const EVENT_HEAD = 25;
+
+export class Channel {
+  #socket;
+  #parts = [];
+  #have = 0;
+  #facts = {
+    functionVersion: process.env.AWS_LAMBDA_FUNCTION_VERSION,
+    functionName: process.env.AWS_LAMBDA_FUNCTION_NAME,
+    memoryLimitInMB: process.env.AWS_LAMBDA_FUNCTION_MEMORY_SIZE,
+    logGroupName: process.env.AWS_LAMBDA_LOG_GROUP_NAME,
+    logStreamName: process.env.AWS_LAMBDA_LOG_STREAM_NAME,
+  };
+
+  /** Called with each event: an object with `requestId`, `text` (JSON) and what the context is made of. */
+  onevent = null;
+
+  constructor(descriptor) {
+    this.#socket = new Socket({ fd: descriptor, readable: true, writable: true });
+    // Init must be able to end by itself when the module's code has nothing left to wait for.
+    this.#socket.on("data", (chunk) => this.#receive(chunk));
+    this.#socket.on("close", () => process.exit(0));
+    this.#socket.on("error", () => process.exit(0));
+    this.#socket.unref();
+  }
+
+  /** The fields of the context that are the same for every invocation. */
+  get facts() {
+    return this.#facts;
+  }
+
+  #receive(chunk) {
+    if (this.#have > 0) {
+      this.#parts.push(chunk);
+      this.#have += chunk.length;
+      const first = this.#parts[0].length < 4 ? Buffer.concat(this.#parts) : this.#parts[0];
+      if (this.#have < 4 || this.#have < first.readUInt32LE(0) + 4) {
+        return;
+      }
+      chunk = Buffer.concat(this.#parts, this.#have);
+      this.#parts = [];
+      this.#have = 0;
+    } else if (chunk.length < 4 || chunk.length < chunk.readUInt32LE(0) + 4) {
+      this.#parts = [chunk];
+      this.#have = chunk.length;
+      return;
+    }
+    this.#event(chunk);
+  }
+
+  #event(frame) {
+    if (frame.length !== frame.readUInt32LE(0) + 4 || frame[4] !== INVOKE) {
+      throw new Error("lambent: one event was expected on the channel");
+    }
+    let at = EVENT_HEAD;
+    const texts = [];
+    for (let place = 13; place < EVENT_HEAD; place += 2) {
+      const length = frame.readUInt16LE(place);
+      texts.push(length ? frame.toString("utf8", at, at + length) : undefined);
+      at += length;
+    }
+    const [requestId, arn, trace, clientContext, identity, tenantId] = texts;
+    current.begin(requestId, trace, tenantId);
+    if (trace === undefined) {
+      delete process.env._X_AMZN_TRACE_ID;
+    } else {
+      process.env._X_AMZN_TRACE_ID = trace;
+    }
+    // While the function runs only its own work keeps the event loop alive, so that its end can be seen.
+    this.#socket.unref();
+    const deadlineMs = Number(frame.readBigUInt64LE(5));
+    this.onevent({ requestId, arn, trace, clientContext, identity, tenantId, deadlineMs, text: frame.toString("utf8", at) });
+  }
+
+  ready() {
+    this.#socket.ref();
+    this.#socket.write(Buffer.from([1, 0, 0, 0, READY]));
+  }
+
+  /** Answer with a body (text or bytes); the next event may follow. */
+  response(requestId, contentType, body) {
+    this.#answer(RESPONSE, [requestId, contentType], body);
+  }
+
+  /** Report a function error; the next event may follow. */
+  error(requestId, error, done) {
+    const document = toDocument(error);
+    this.#answer(ERROR, [requestId, document.errorType ?? ""], JSON.stringify(document), done);
+  }
+
+  /** Report that init failed. */
+  initError(error, done) {
+    const document = toDocument(error);
+    this.#answer(INIT_ERROR, [document.errorType ?? ""], JSON.stringify(document), done);
+  }
+
+  #answer(type, texts, body, done) {
+    current.state = "idle";
+    let size = 5;
+    for (const text of texts) {
+      size += 2 + Buffer.byteLength(text);
+    }
+    const isText = typeof body === "string";
+    const bodySize = isText ? Buffer.byteLength(body) : body.length;
+    const frame = Buffer.allocUnsafe(size + bodySize);
+    frame.writeUInt32LE(frame.length - 4, 0);
+    frame[4] = type;
+    let at = 5;
+    for (const text of texts) {
+      const length = frame.write(text, at + 2);
+      frame.writeUInt16LE(length, at);
+      at += 2 + length;
+    }
+    if (isText) {
+      frame.write(body, at);
+    } else {
+      frame.set(body, at);
+    }
+    this.#socket.ref();
+    this.#socket.write(frame, done);
+  }
+}
+
+/** The value of a JSON text that came with an event; `what` names it in the complaint. */
+export function parseOptional(text, complain) {
+  if (text === undefined) {
+    return undefined;
+  }
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw complain(error);
+  }
+}
