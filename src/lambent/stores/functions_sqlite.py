@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterable
 from itertools import groupby
 from operator import itemgetter
+from pathlib import Path
 from typing import Any
 
 from ..domain.names import FunctionRef
@@ -13,6 +14,8 @@ from ..functions.codec import decode_function, decode_version, encode_function, 
 from ..functions.model import Function, FunctionVersion
 from ..functions.store import LostRace
 from .writer import Writer
+
+MIGRATIONS = Path(__file__).parent / "migrations" / "state"
 
 _CREATE = "INSERT INTO functions VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 _SWAP = "UPDATE functions SET revision = ?, document = ? WHERE account = ? AND region = ? AND name = ? AND revision = ?"

@@ -333,6 +333,9 @@ def _open(path: Path) -> sqlite3.Connection:
 def _finish(connection: sqlite3.Connection) -> None:
     try:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    except sqlite3.Error as error:
+        # Everything is safe in the log, which the next start reads; a full disk is no reason not to stop.
+        _log.error("the last checkpoint failed: %s", error)
     finally:
         connection.close()
 
