@@ -127,7 +127,7 @@ class SqliteCatalog:
     """The same on disk. One connection behind a lock: it is written by the event loop and by the maintenance thread."""
 
     def __init__(self, path: Path) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._db.executescript(_SCHEMA)
         self._rows = MemoryCatalog()
@@ -163,17 +163,29 @@ class SqliteCatalog:
                 raise OSError(errno.ENOSPC if is_full else errno.EIO, f"catalog: {error}") from error
 
     def put_group(self, key: GroupKey, row: GroupRow) -> None:
+        with self._lock:
+            self._write_group(key, row)
+            self._rows.put_group(key, row)
+
+    def persist_group(self, key: GroupKey) -> None:
+        """Write down a row that is known already, as it is now: it may have changed since somebody asked for this."""
+        with self._lock:
+            row = self.groups.get(key)
+            if row is not None:
+                self._write_group(key, row)
+
+    def _write_group(self, key: GroupKey, row: GroupRow) -> None:
         with self._writing():
             self._db.execute(
                 "insert or replace into groups values (?, ?, ?, ?, ?, ?, ?, ?)",
                 (*key, row.created_ms, row.retention_days, *row.floor, row.is_deleted),
             )
-        self._rows.put_group(key, row)
 
     def forget_group(self, key: GroupKey) -> None:
-        with self._writing():
-            self._db.execute("delete from groups where account = ? and region = ? and name = ?", key)
-        self._rows.forget_group(key)
+        with self._lock:
+            with self._writing():
+                self._db.execute("delete from groups where account = ? and region = ? and name = ?", key)
+            self._rows.forget_group(key)
 
     def put_stream(self, key: StreamKey, row: StreamRow) -> None:
         with self._writing():

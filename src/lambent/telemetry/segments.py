@@ -44,7 +44,8 @@ class FileRecords(BaseRecords):
         if not 0 <= fsync_ms <= 60_000 or not 4_096 <= segment_bytes_max <= 2**30:
             raise ValueError("fsync_ms is 0 to 60,000, segment_bytes_max 4 KB to 1 GB")
         directory.mkdir(parents=True, exist_ok=True)
-        super().__init__(SqliteCatalog(directory / "catalog.db"))
+        self._catalog = SqliteCatalog(directory / "catalog.db")
+        super().__init__(self._catalog)
         self._directory = directory
         self._fsync_s = fsync_ms / 1_000
         self._bytes_max = segment_bytes_max
@@ -157,7 +158,7 @@ class FileRecords(BaseRecords):
 
     def _put_group_soon(self, group: GroupKey, row: GroupRow) -> None:
         self.catalog.groups[group] = row  # known at once, durable a moment later: the records would tell it again
-        self._work.put(lambda: self.catalog.put_group(group, row))
+        self._work.put(lambda: self._catalog.persist_group(group))
 
     def _drop(self, segment: object) -> None:
         if isinstance(segment, FileSegment):

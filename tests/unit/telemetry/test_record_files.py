@@ -1,0 +1,240 @@
+"""Records in files: what survives a kill, a torn write, a full disk, a lost index."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from lambent.domain.errors import DiskFull, ServiceFault
+from lambent.telemetry.attempt import Attempt, Origin
+from lambent.telemetry.records import Retention
+from lambent.telemetry.segments import FileRecords
+
+T0 = 1_764_100_000_000
+
+
+def origin(environment: str = "0a") -> Origin:
+    return Origin("123456789012", "us-east-1", "f", "1", environment, "/aws/lambda/f", f"s[1]{environment}", 128)
+
+
+def attempt(of: Origin, number: int, line: bytes = b"hello\n") -> Attempt:
+    return Attempt(of, f"r{number}", T0 + number, 1_000, lines=[(T0 + number, line)])
+
+
+def fresh(directory: Path, **settings: int) -> FileRecords:
+    return FileRecords(directory, **({"fsync_ms": 0, "segment_bytes_max": 4_096} | settings))
+
+
+def copy_of(directory: Path, target: Path) -> Path:
+    """The directory as SIGKILL leaves it: what was written is there, what was in memory is not."""
+    target.mkdir()
+    for path in directory.iterdir():
+        (target / path.name).write_bytes(path.read_bytes())
+    return target
+
+
+def ids(records: FileRecords) -> list[str]:
+    found = []
+    for segment in records.segments():
+        places = sorted(offset for key in segment.index().streams for offset in segment.tables(key).offsets)
+        found += [record.request_id for record in map(segment.load, places) if isinstance(record, Attempt)]
+    return found
+
+
+def test_a_kill_loses_nothing(tmp_path: Path) -> None:
+    records = fresh(tmp_path / "a", fsync_ms=60_000)
+    of = origin()
+    for number in range(100):
+        records.append(attempt(of, number))
+    killed = copy_of(tmp_path / "a", tmp_path / "b")
+    usage = records.usage()
+    records.close()
+    again = fresh(killed)
+    assert ids(again) == [f"r{number}" for number in range(100)]
+    assert again.usage() == usage
+    again.append(attempt(origin(), 100))
+    assert ids(again)[-1] == "r100"
+    again.close()
+
+
+def test_a_clean_close_is_taken_up_from_the_index_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    records = fresh(tmp_path)
+    for number in range(50):
+        records.append(attempt(origin(), number))
+    usage = records.usage()
+    records.close()
+    records.close()
+
+    def refuse(data: bytes) -> None:
+        raise AssertionError("a segment was scanned")
+
+    monkeypatch.setattr("lambent.telemetry.segments.scan", refuse)
+    again = fresh(tmp_path)
+    assert again.usage() == usage
+    assert len(ids(again)) == 50
+    again.append(attempt(origin(), 50))
+    assert ids(again)[-1] == "r50"
+    again.close()
+
+
+@pytest.mark.parametrize("lost", [1, 4, 20, 60])
+def test_a_torn_record_is_cut_off_and_writing_goes_on(tmp_path: Path, lost: int) -> None:
+    records = fresh(tmp_path / "a", segment_bytes_max=1_048_576)
+    of = origin()
+    for number in range(3):
+        records.append(attempt(of, number))
+    torn = copy_of(tmp_path / "a", tmp_path / "b")
+    records.close()
+    (file,) = torn.glob("*.log")
+    os.truncate(file, file.stat().st_size - lost)
+    again = fresh(torn, segment_bytes_max=1_048_576)
+    assert ids(again) == ["r0", "r1"]
+    again.append(attempt(origin(), 9))
+    assert ids(again) == ["r0", "r1", "r9"]
+    again.close()
+
+
+def test_a_flipped_bit_ends_the_segment_there(tmp_path: Path) -> None:
+    records = fresh(tmp_path / "a", segment_bytes_max=1_048_576)
+    of = origin()
+    for number in range(3):
+        records.append(attempt(of, number))
+    damaged = copy_of(tmp_path / "a", tmp_path / "b")
+    records.close()
+    (file,) = damaged.glob("*.log")
+    data = bytearray(file.read_bytes())
+    data[-3] ^= 1
+    file.write_bytes(data)
+    again = fresh(damaged, segment_bytes_max=1_048_576)
+    assert ids(again) == ["r0", "r1"]
+    again.close()
+
+
+def test_an_empty_file_and_a_torn_magic_are_begun_anew(tmp_path: Path) -> None:
+    for content in (b"", b"LAM"):
+        (tmp_path / "00000000.log").write_bytes(content)
+        records = fresh(tmp_path)
+        records.append(attempt(origin(), 1))
+        assert ids(records)[-1] == "r1"
+        records.close()
+        (tmp_path / "00000000.idx").unlink()
+
+
+def test_a_lost_index_is_built_again(tmp_path: Path) -> None:
+    records = fresh(tmp_path)
+    of = origin()
+    for number in range(100):
+        records.append(attempt(of, number))
+    usage = records.usage()
+    records.close()
+    for sidecar in tmp_path.glob("*.idx"):
+        sidecar.unlink()
+    again = fresh(tmp_path)
+    assert again.usage() == usage
+    assert len(ids(again)) == 100
+    again.drain()
+    again.close()
+
+
+def test_a_full_disk_writes_and_counts_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    records = fresh(tmp_path, segment_bytes_max=1_048_576)
+    of = origin()
+    records.append(attempt(of, 0))
+    usage, write = records.usage(), os.write
+    calls = 0
+
+    def nearly_full(fd: int, data: bytes) -> int:
+        nonlocal calls
+        calls += 1
+        if calls > 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(fd, data[:10])
+
+    monkeypatch.setattr(os, "write", nearly_full)
+    with pytest.raises(DiskFull):
+        records.append(attempt(of, 1))
+    monkeypatch.setattr(os, "write", write)
+    assert records.usage() == usage
+    records.append(attempt(of, 2))
+    assert ids(records) == ["r0", "r2"]
+    records.close()
+    again = fresh(tmp_path, segment_bytes_max=1_048_576)
+    assert ids(again) == ["r0", "r2"]
+    again.close()
+
+
+def test_a_failing_disk_is_a_service_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    records = fresh(tmp_path)
+    write = os.write
+
+    def broken(fd: int, data: bytes) -> int:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "write", broken)
+    with pytest.raises(ServiceFault, match="Input/output error") as caught:
+        records.append(attempt(origin(), 1))
+    assert not isinstance(caught.value, DiskFull)
+    monkeypatch.setattr(os, "write", write)
+    records.close()
+
+
+def test_dying_between_roll_up_and_removal_counts_once(tmp_path: Path) -> None:
+    records = fresh(tmp_path)
+    of = origin()
+    for number in range(200):
+        records.append(attempt(of, number))
+    usage = records.usage()
+    oldest = records.segments()[0]
+    records.catalog.roll_up(oldest.number, oldest.index().usage)
+    assert records.usage() == usage
+    records.close()
+    again = fresh(tmp_path)
+    assert again.usage() == usage
+    assert again.segments()[0].number == oldest.number + 1
+    assert not again.catalog.rolled_segments
+    again.close()
+
+
+def test_the_bill_outlives_retention_and_restarts(tmp_path: Path) -> None:
+    records = fresh(tmp_path)
+    of = origin()
+    for number in range(300):
+        records.append(attempt(of, number))
+    usage = records.usage()
+    records.retain(Retention(total_bytes_max=5_000), T0 + 300)
+    assert records.usage() == usage
+    records.close()
+    again = fresh(tmp_path)
+    assert again.usage() == usage
+    again.close()
+
+
+def test_origins_and_frames_larger_than_a_block_are_read_whole(tmp_path: Path) -> None:
+    records = fresh(tmp_path, segment_bytes_max=4 * 1_048_576)
+    of = origin()
+    records.append(attempt(of, 0, b"y" * 1_000_000))
+    records.append(attempt(of, 1, b"z\n"))
+    (segment,) = records.segments()
+    first, second = (
+        segment.load(offset)
+        for offset in segment.tables(("123456789012", "us-east-1", "/aws/lambda/f", "s[1]0a")).offsets
+    )
+    assert first.lines == [(T0, b"y" * 1_000_000)]
+    assert second.lines == [(T0 + 1, b"z\n")]
+    records.close()
+
+
+def test_no_descriptor_stays_open(tmp_path: Path) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    records = fresh(tmp_path)
+    of = origin()
+    for number in range(300):
+        records.append(attempt(of, number))
+    ids(records)
+    records.drain()
+    assert len(os.listdir("/proc/self/fd")) <= before + 5  # the growing segment, the catalog and its log
+    records.close()
+    assert len(os.listdir("/proc/self/fd")) == before
