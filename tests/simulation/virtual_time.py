@@ -13,7 +13,7 @@ from lambent.domain.clock import ManualClock
 T = TypeVar("T")
 
 
-class _JumpingSelector(selectors.DefaultSelector):  # type: ignore[misc, valid-type]
+class _JumpingSelector(selectors.DefaultSelector):
     def __init__(self, clock: ManualClock) -> None:
         super().__init__()
         self._clock = clock
