@@ -22,8 +22,17 @@ INVALID_RUNTIME = "InvalidRuntime"
 class RuntimeCheck(Protocol):
     """Whether this machine can run a runtime."""
 
-    def missing(self, runtime: str, architecture: str) -> str | None:
-        """None when functions of that runtime can run here, else what to install. Cheap: asked on every change."""
+    def missing(self, runtime: str, architecture: str, client: str, /) -> str | None:
+        """None when functions of that runtime can run here with that client (`lambent` or `official`), else what to
+        install. Cheap: asked on every change."""
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeChoice:
+    """What versions are checked against: this machine, and the runtime client where a function does not choose."""
+
+    check: RuntimeCheck
+    client: str = "lambent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +132,7 @@ def repeated(function: Function, invocation_id: str | None) -> FunctionVersion |
 
 
 def changed(
-    function: Function, configuration: Configuration, code: Code, stamp: Stamp, runtimes: RuntimeCheck
+    function: Function, configuration: Configuration, code: Code, stamp: Stamp, runtimes: RuntimeChoice
 ) -> Function:
     """An accepted update of $LATEST. Invocations run it at once, unless it is known that it cannot run here: then what
     ran before keeps serving, as it does on the real service when an update fails."""
@@ -195,7 +204,7 @@ def check_code_hash(function: Function, sha256_base64: str | None) -> None:
         )
 
 
-def settled(function: Function, stamp: Stamp, runtimes: RuntimeCheck) -> Function:
+def settled(function: Function, stamp: Stamp, runtimes: RuntimeChoice) -> Function:
     """The function with everything under way brought to its end, or as it is when nothing is under way."""
     latest, serving = function.latest, function.serving
     if not latest.is_settled:
@@ -211,7 +220,7 @@ def settled(function: Function, stamp: Stamp, runtimes: RuntimeCheck) -> Functio
     return replace(function, latest=latest, serving=serving, versions=versions)
 
 
-def revived(function: Function, stamp: Stamp, runtimes: RuntimeCheck) -> Function:
+def revived(function: Function, stamp: Stamp, runtimes: RuntimeChoice) -> Function:
     """At start: what failed for want of a runtime becomes Active when the machine has it by now."""
 
     def again(version: FunctionVersion) -> FunctionVersion:
@@ -236,14 +245,15 @@ def without_version(function: Function, number: str) -> Function:
     return replace(function, versions=versions)
 
 
-def missing(configuration: Configuration, runtimes: RuntimeCheck) -> str | None:
+def missing(configuration: Configuration, runtimes: RuntimeChoice) -> str | None:
     """What this machine lacks to run such a function; None: nothing."""
     if configuration.runtime is None:
         return None
-    return runtimes.missing(configuration.runtime, configuration.architecture)
+    client = configuration.runtime_client or runtimes.client
+    return runtimes.check.missing(configuration.runtime, configuration.architecture, client)
 
 
-def _outcome(version: FunctionVersion, is_alone: bool, runtimes: RuntimeCheck) -> FunctionVersion:
+def _outcome(version: FunctionVersion, is_alone: bool, runtimes: RuntimeChoice) -> FunctionVersion:
     """is_alone: no earlier state is there to serve in this one's place."""
     reason = missing(version.configuration, runtimes)
     if reason is None:

@@ -139,8 +139,8 @@ def check_layers(arns: tuple[str, ...], scope: Scope, caller_arn: str) -> None:
         raise InvalidParameterValue(f"Layer version {arn} does not exist.")
 
 
-def new_configuration(ref: FunctionRef, wanted: Wanted) -> Configuration:
-    """The configuration of a function to be created, complete with defaults."""
+def check_package(wanted: Wanted) -> str:
+    """Whether a creation's runtime, handler and layers go with its package type; answers Zip or Image."""
     package_type = wanted.package_type or "Zip"
     if package_type == "Zip" and (wanted.runtime is None or wanted.handler is None):
         raise InvalidParameterValue(
@@ -150,6 +150,12 @@ def new_configuration(ref: FunctionRef, wanted: Wanted) -> Configuration:
         raise InvalidParameterValue(
             "Please don't provide Handler or Runtime or Layer when the intended function PackageType is Image."
         )
+    return package_type
+
+
+def new_configuration(ref: FunctionRef, wanted: Wanted) -> Configuration:
+    """The configuration of a function to be created, complete with defaults."""
+    package_type = check_package(wanted)
     if wanted.role is None:
         raise ValidationFailed(
             "1 validation error detected: Value null at 'role' failed to satisfy constraint: Member must not be null"

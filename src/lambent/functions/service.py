@@ -23,7 +23,7 @@ from ..domain.names import LATEST, FunctionRef, Scope, is_version
 from . import moves
 from .account import AccountLimits, Usage
 from .model import Change, Code, Function, FunctionVersion
-from .moves import RuntimeCheck, Stamp
+from .moves import RuntimeCheck, RuntimeChoice, Stamp
 from .registry import Decision, Registry
 from .rules import check_tags, new_configuration, updated
 from .store import FunctionStore
@@ -48,11 +48,15 @@ class Functions:
         runtimes: RuntimeCheck,
         clock: Clock,
         *,
+        runtime_client: str = "lambent",
         limits: AccountLimits | None = None,
         settle_wait_s: float = SETTLE_WAIT_S,
     ) -> None:
-        """Read everything from the store; `start` then finishes what a crash left unfinished."""
-        self._runtimes = runtimes
+        """Read everything from the store; `start` then finishes what a crash left unfinished.
+
+        runtime_client: `lambent` or `official`, for functions that do not choose for themselves.
+        """
+        self._runtimes = RuntimeChoice(runtimes, runtime_client)
         self._clock = clock
         self._settle_wait_s = settle_wait_s
         self._registry = Registry(store, limits or AccountLimits())
@@ -89,6 +93,9 @@ class Functions:
     def get(self, ref: FunctionRef, qualifier: str | None = None) -> Function:
         """The function; raises FunctionNotFound with the ARN as asked for."""
         return moves.existing(self._registry.find(ref), ref, qualifier)
+
+    def exists(self, ref: FunctionRef) -> bool:
+        return self._registry.find(ref) is not None
 
     def get_version(self, ref: FunctionRef, qualifier: str | None) -> FunctionVersion:
         """A version as the API shows it; raises FunctionNotFound with the ARN as asked for."""

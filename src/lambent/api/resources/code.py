@@ -1,0 +1,74 @@
+"""Where a request's code comes from: ZipFile, or an object in S3. Read when everything cheaper has been checked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from lambent.domain.errors import InvalidParameterValue
+from lambent.functions.model import Code
+
+if TYPE_CHECKING:
+    from lambent.functions.service import CodeSource
+    from lambent.packages.source import S3Source
+    from lambent.packages.store import Package, Packages
+
+
+class CodeReader:
+    """Turns the code members of CreateFunction and UpdateFunctionCode into stored packages."""
+
+    def __init__(self, packages: Packages, s3: S3Source) -> None:
+        self._packages = packages
+        self._s3 = s3
+
+    def check_size(self, code: dict[str, Any]) -> None:
+        """The limit of an archive in the request; comes before everything else."""
+        archive = code.get("ZipFile")
+        if archive is not None:
+            self._packages.check_direct(len(archive))
+
+    def source(self, code: dict[str, Any], package_type: str) -> CodeSource:
+        """What fetches, checks and stores the code when it is called."""
+
+        async def fetch() -> Code:
+            if package_type == "Image" or code.get("ImageUri") is not None:
+                raise _no_images(code, package_type)
+            package = await self._fetch(code)
+            return Code(
+                package.digest,
+                package.sha256_base64,
+                package.size_bytes,
+                package.unpacked_bytes,
+                code.get("SourceKMSKeyArn") or None,
+            )
+
+        return fetch
+
+    async def _fetch(self, code: dict[str, Any]) -> Package:
+        archive, bucket, key = code.get("ZipFile"), code.get("S3Bucket"), code.get("S3Key")
+        if archive is not None:
+            if bucket is not None or key is not None or code.get("S3ObjectVersion") is not None:
+                raise InvalidParameterValue(
+                    "Please do not provide other FunctionCode parameters when providing a ZipFile."
+                )
+            return await self._packages.put(archive)
+        if bucket is None and key is None:
+            raise InvalidParameterValue("Please provide a source for function code.")
+        if bucket is None or key is None:
+            raise InvalidParameterValue("S3Bucket and S3Key name an object together; one of them is missing.")
+        if code.get("S3ObjectStorageMode") == "REFERENCE":
+            raise InvalidParameterValue(
+                "S3ObjectStorageMode REFERENCE is not served by this release of Lambent: objects are copied (COPY)."
+            )
+        async with self._s3.fetched(bucket, key, code.get("S3ObjectVersion")) as path:
+            return await self._packages.put(path)
+
+
+def _no_images(code: dict[str, Any], package_type: str) -> InvalidParameterValue:
+    if package_type == "Zip":
+        return InvalidParameterValue("Please don't provide ImageUri when the PackageType of the function is Zip.")
+    if code.get("ImageUri") is None:
+        return InvalidParameterValue("Please provide a source for function code.")
+    return InvalidParameterValue(
+        "Container images are not served by this release of Lambent. "
+        "Deploy the function as a .zip file archive (PackageType Zip); its runtime may be provided.al2023."
+    )

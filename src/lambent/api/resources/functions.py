@@ -1,0 +1,237 @@
+"""Functions and versions: CreateFunction, GetFunction, GetFunctionConfiguration, UpdateFunctionCode,
+UpdateFunctionConfiguration, DeleteFunction, ListFunctions, PublishVersion, ListVersionsByFunction."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from lambent.api.ports import Answer
+from lambent.api.resources.code import CodeReader
+from lambent.api.resources.configurations import read_wanted, show, show_in_list
+from lambent.api.resources.names import authorise, read_qualified, read_unqualified
+from lambent.api.resources.pages import page_size, read_marker, write_marker
+from lambent.api.retry import sdk_invocation_id
+from lambent.domain.errors import CodeSigningConfigNotFound, InvalidParameterValue, ResourceNotFound
+from lambent.domain.names import LATEST, FunctionRef
+from lambent.functions.model import Function, FunctionVersion
+from lambent.functions.rules import check_name, check_package, check_request
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lambent.api.door import PublicDoor
+    from lambent.functions.service import Functions
+    from lambent.identity.model import Caller
+    from lambent.packages.download import Locations
+    from lambent.packages.source import S3Source
+    from lambent.packages.store import Packages
+
+_FUNCTIONS, _ALL_VERSIONS, _VERSIONS = "functions", "all-versions", "versions"
+
+
+def register(
+    door: PublicDoor, functions: Functions, packages: Packages, source: S3Source, locations: Locations
+) -> None:
+    """Serve the nine operations. source: where S3Bucket and S3Key are fetched; locations: makes download addresses."""
+    resource = _Functions(functions, CodeReader(packages, source), locations)
+    door.register("CreateFunction", resource.create)
+    door.register("GetFunction", resource.get)
+    door.register("GetFunctionConfiguration", resource.get_configuration)
+    door.register("UpdateFunctionCode", resource.update_code)
+    door.register("UpdateFunctionConfiguration", resource.update_configuration)
+    door.register("DeleteFunction", resource.delete)
+    door.register("ListFunctions", resource.list_functions)
+    door.register("PublishVersion", resource.publish)
+    door.register("ListVersionsByFunction", resource.list_versions)
+
+
+class _Functions:
+    def __init__(self, functions: Functions, code: CodeReader, locations: Locations) -> None:
+        self._functions = functions
+        self._code = code
+        self._locations = locations
+
+    async def create(self, caller: Caller, values: dict[str, Any]) -> Answer:
+        code: dict[str, Any] = values["Code"]
+        self._code.check_size(code)
+        wanted = read_wanted(values)
+        check_request(wanted, caller.scope, caller.arn)
+        package_type = check_package(wanted)
+        name: str = values["FunctionName"]
+        check_name(name)
+        ref = read_unqualified(caller, values, cross_account=False)
+        check_name(ref.name)
+        _refuse_unserved(values)
+        if (arn := values.get("CodeSigningConfigArn")) is not None:
+            raise CodeSigningConfigNotFound(
+                "The code signing configuration cannot be found. "
+                f"Check that the provided configuration is not deleted: {arn}."
+            )
+        if (provider := values.get("CapacityProviderConfig")) is not None:
+            arn = provider["LambdaManagedInstancesCapacityProviderConfig"]["CapacityProviderArn"]
+            raise ResourceNotFound(f"Capacity provider not found: {arn}")
+        version = await self._functions.create(
+            ref,
+            wanted,
+            self._code.source(code, package_type),
+            publish=values.get("Publish", False),
+            tags=values.get("Tags"),
+            invocation_id=sdk_invocation_id.get(),
+        )
+        return Answer(show(version, None))
+
+    async def get(self, caller: Caller, values: dict[str, Any]) -> Answer:
+        ref, qualifier = read_qualified(caller, values)
+        authorise(self._functions, caller, ref, "GetFunction")
+        version = self._functions.get_version(ref, qualifier)
+        function = self._functions.get(ref)
+        location: dict[str, Any] = {"RepositoryType": "S3", "Location": self._locations.url(version.code.digest)}
+        if version.code.source_kms_key_arn is not None:
+            location["SourceKMSKeyArn"] = version.code.source_kms_key_arn
+        output: dict[str, Any] = {"Configuration": show(version, qualifier), "Code": location}
+        if function.tags:
+            output["Tags"] = dict(function.tags)
+        if qualifier is None and function.reserved is not None:
+            output["Concurrency"] = {"ReservedConcurrentExecutions": function.reserved}
+        return Answer(output)
+
+    async def get_configuration(self, caller: Caller, values: dict[str, Any]) -> Answer:
+        ref, qualifier = read_qualified(caller, values)
+        authorise(self._functions, caller, ref, "GetFunctionConfiguration")
+        return Answer(show(self._functions.get_version(ref, qualifier), qualifier))
+
+    async def update_code(self, caller: Caller, values: dict[str, Any]) -> Answer:
+        self._code.check_size(values)
+        ref = read_unqualified(caller, values)
+        authorise(self._functions, caller, ref, "UpdateFunctionCode")
+        architectures = values.get("Architectures")
+        version = await self._functions.update_code(
+            ref,
+            self._code.source(values, "Zip"),
+            architecture=architectures[0] if architectures else None,
+            publish=values.get("Publish", False),
+            dry_run=values.get("DryRun", False),
+            revision_id=values.get("RevisionId"),
+        )
+        return Answer(_show_changed(version))
+
+    async def update_configuration(self, caller: Caller, values: dict[str, Any]) -> Answer:
+        wanted = read_wanted(values)
+        check_request(wanted, caller.scope, caller.arn)
+        ref = read_unqualified(caller, values, cross_account=False)
+        if "CapacityProviderConfig" in values:
+            self._functions.get(ref)
+            raise InvalidParameterValue("CapacityProviderConfig isn't supported for Lambda Default functions.")
+        _refuse_unserved(values)
+        version = await self._functions.update_configuration(ref, wanted, revision_id=values.get("RevisionId"))
+        return Answer(_show_changed(version))
+
+    async def delete(self, caller: Caller, values: dict[str, Any]) -> Answer:
+        ref, qualifier = read_qualified(caller, values)
+        authorise(self._functions, caller, ref, "DeleteFunction")
+        await self._functions.delete(ref, qualifier)
+        return Answer({}, status=204)
+
+    async def publish(self, caller: Caller, values: dict[str, Any]) -> Answer:
+        ref = read_unqualified(caller, values)
+        authorise(self._functions, caller, ref, "PublishVersion")
+        if "PublishTo" in values:
+            self._functions.get(ref)
+            _refuse_publish_to()
+        version = await self._functions.publish(
+            ref,
+            description=values.get("Description"),
+            code_sha256=values.get("CodeSha256") or None,
+            revision_id=values.get("RevisionId"),
+        )
+        return Answer(show(version, version.version))
+
+    async def list_functions(self, caller: Caller, values: dict[str, Any]) -> Answer:
+        region = values.get("MasterRegion")
+        with_versions = values.get("FunctionVersion") == "ALL"
+        if region is not None and not with_versions:
+            raise InvalidParameterValue("MasterRegion is only valid together with FunctionVersion=ALL.")
+        if region not in (None, "ALL", caller.scope.region):
+            return Answer({"Functions": []})  # nothing is replicated from elsewhere
+        if with_versions:
+            return self._list_all_versions(caller, values)
+        size = page_size(values)
+        key = read_marker(_FUNCTIONS, values.get("Marker"), str) or [""]
+        names = self._functions.names(caller.scope, key[0], size + 1)
+        shown = [show_in_list(self._latest(caller, name), None) for name in names[:size]]
+        return _page("Functions", shown, _FUNCTIONS, [names[size - 1]] if len(names) > size else None)
+
+    def _latest(self, caller: Caller, name: str) -> FunctionVersion:
+        return self._functions.get(_ref(caller, name)).latest
+
+    def _list_all_versions(self, caller: Caller, values: dict[str, Any]) -> Answer:
+        size = page_size(values)
+        name, after = read_marker(_ALL_VERSIONS, values.get("Marker"), str, int) or ["", -1]
+        page: list[FunctionVersion] = []
+        # The marker's own function first: what is left of it; a page never needs more functions than items.
+        here = self._functions.names(caller.scope, name, size + 1)
+        if name and self._functions.exists(_ref(caller, name)):
+            page += _behind(self._functions.get(_ref(caller, name)), after)
+        for following in here:
+            if len(page) > size:
+                break
+            page += _behind(self._functions.get(_ref(caller, following)), -1)
+        more = [page[size - 1].ref.name, _number(page[size - 1])] if len(page) > size else None
+        shown = [show_in_list(version, version.version) for version in page[:size]]
+        return _page("Functions", shown, _ALL_VERSIONS, more)
+
+    async def list_versions(self, caller: Caller, values: dict[str, Any]) -> Answer:
+        ref = read_unqualified(caller, values)
+        authorise(self._functions, caller, ref, "ListVersionsByFunction")
+        function = self._functions.get(ref)
+        size = page_size(values)
+        (after,) = read_marker(_VERSIONS, values.get("Marker"), int) or [-1]
+        page = list(_behind(function, after))
+        shown = [show_in_list(version, version.version) for version in page[:size]]
+        return _page("Versions", shown, _VERSIONS, [_number(page[size - 1])] if len(page) > size else None)
+
+
+def _show_changed(version: FunctionVersion) -> dict[str, Any]:
+    """As changes answer: $LATEST under the unqualified ARN, a new version under its own."""
+    return show(version, None if version.version == LATEST else version.version)
+
+
+def _refuse_unserved(values: dict[str, Any]) -> None:
+    """Members whose whole feature is not there: accepting them would promise what does not happen."""
+    if "PublishTo" in values:
+        _refuse_publish_to()
+    if "RuntimeConfig" in values:
+        raise InvalidParameterValue(
+            "Customer-managed runtimes (RuntimeConfig) are not served by this release of Lambent."
+        )
+    if "AcceleratorConfig" in values:
+        raise InvalidParameterValue("AcceleratorConfig isn't supported for Lambda Default functions.")
+
+
+def _refuse_publish_to() -> None:
+    raise InvalidParameterValue("PublishTo isn't supported for Lambda Default functions.")
+
+
+def _ref(caller: Caller, name: str) -> FunctionRef:
+    return FunctionRef(caller.scope.account, caller.scope.region, name)
+
+
+def _number(version: FunctionVersion) -> int:
+    """Versions in order: $LATEST is 0."""
+    return 0 if version.version == LATEST else int(version.version)
+
+
+def _behind(function: Function, number: int) -> Iterator[FunctionVersion]:
+    """$LATEST and the published versions, ascending, those behind `number`."""
+    if number < 0:
+        yield function.latest
+    for version in function.versions.values():
+        if int(version.version) > number:
+            yield version
+
+
+def _page(member: str, shown: list[dict[str, Any]], kind: str, more: list[Any] | None) -> Answer:
+    output: dict[str, Any] = {member: shown}
+    if more is not None:
+        output["NextMarker"] = write_marker(kind, more)
+    return Answer(output)
