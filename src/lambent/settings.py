@@ -93,11 +93,14 @@ class ServerSettings:
         default=False, metadata=about("Whether a request with a wrong or missing signature is refused.")
     )
     run_as: str = field(
-        default="", metadata=about("User the server becomes when root starts it; empty: it stays who started it.")
+        default="",
+        metadata=about(
+            "User, by name or number, that the server becomes when root starts it; empty: `lambent` if there is one, "
+            "else a number that is nobody's; root: it stays root."
+        ),
     )
     ready_file: str = field(
-        default="",
-        metadata=about("File written as JSON (endpoint, tier, pid) once the server answers; empty: none."),
+        default="", metadata=about("File that is written, in one step, when the server listens; empty: none.")
     )
     connections_max: int = field(
         default=8_192,
