@@ -195,7 +195,7 @@ class Connection(asyncio.Protocol):
             end = data.find(b"\r\n\r\n") + 4
             if end > 3:
                 if end > self._limits.head_bytes:
-                    raise _head_too_large(data)
+                    raise _head_too_large(data, self._limits.head_bytes)
                 self._begin(data if end == len(data) else data[:end], len(data) > end)
                 return data[end:]
             partial = self._head = bytearray()
@@ -203,15 +203,19 @@ class Connection(asyncio.Protocol):
             self._age_s = 0.0
         searched = max(0, len(partial) - 3)
         partial += data
+        if partial[0] == 0x0D and partial[:2] == b"\r\n":
+            self._head = None  # an empty line, torn in two; nothing of a head is there yet
+            self._phase = IDLE
+            return bytes(partial[2:])
         end = partial.find(b"\r\n\r\n", searched) + 4
         if end <= 3:
             if len(partial) > self._limits.head_bytes:
-                raise _head_too_large(partial)
+                raise _head_too_large(partial, self._limits.head_bytes)
             if partial.count(b"\n", searched) != partial.count(b"\r\n", max(0, searched - 1)):
                 raise Refusal(400, "A line must end in CR LF")
             return b""
         if end > self._limits.head_bytes:
-            raise _head_too_large(partial)
+            raise _head_too_large(partial, self._limits.head_bytes)
         self._head = None
         rest = bytes(partial[end:])
         self._begin(bytes(partial[:end]), bool(rest))
@@ -578,8 +582,8 @@ def _skip_empty_lines(data: bytes) -> bytes:
     return data
 
 
-def _head_too_large(head: bytes | bytearray) -> Refusal:
+def _head_too_large(head: bytes | bytearray, limit: int) -> Refusal:
     """Which part was too much: the request line (414) or the fields (431)."""
-    if b"\r\n" in head:
+    if 0 <= head.find(b"\r\n") < limit:
         return Refusal(431, "The header fields are too large")
     return Refusal(414, "The request target is too long")

@@ -77,7 +77,7 @@ def read_head(raw: bytes, fields_max: int) -> Head:
     except httptools.HttpParserError as error:
         raise _explain(raw, error) from None
     if not head.complete:
-        raise Refusal(400, "Malformed request")
+        raise _explain(raw, None)
     method = parser.get_method()
     if not raw.startswith(b"%b %b HTTP/1.1\r\n" % (method, head.target)):
         head.minor = _check_line(raw[: raw.find(b"\r\n")])
@@ -109,7 +109,7 @@ def read_head(raw: bytes, fields_max: int) -> Head:
     return head
 
 
-def _explain(raw: bytes, error: Exception) -> Refusal:
+def _explain(raw: bytes, error: Exception | None) -> Refusal:
     """The status for what httptools refused: the version and the method have their own."""
     line = raw[: raw.find(b"\r\n")]
     try:
@@ -118,7 +118,7 @@ def _explain(raw: bytes, error: Exception) -> Refusal:
         return refusal
     if isinstance(error, httptools.HttpParserInvalidMethodError) and _TOKEN.match(line.partition(b" ")[0]):
         return Refusal(501, "Unknown method")
-    return Refusal(400, str(error) or "Malformed request")
+    return Refusal(400, str(error or "Malformed request"))
 
 
 def _check_line(line: bytes) -> int:
