@@ -1,0 +1,53 @@
+/* What the trusted parent tells the spawner at its start, before it gives up its own privilege.
+ *
+ * A file of NUL-terminated words: a record's name, then its words. Everything here is trusted (it comes from the
+ * process that started us, through a descriptor nobody else has); it is checked for shape only.
+ */
+#ifndef LAMBENT_CONFIG_H
+#define LAMBENT_CONFIG_H
+
+#include "base.h"
+
+#define CONFIG_BYTES_MAX (1u << 20)
+#define IMAGES_MAX 64
+#define HIERARCHIES_MAX 8
+#define SANDBOXES_MAX 16384u
+#define TMP_POOL_MAX 64u
+
+struct step_record {
+    const char *name; /* dir, link, file, bind, mask */
+    const char *first, *second;
+};
+
+struct image_config {
+    const char *name;
+    const char *cursor, *end; /* its records */
+};
+
+struct hierarchy_config {
+    const char *controllers; /* comma-separated */
+    const char *path;
+};
+
+struct config {
+    const char *instance, *packages, *scratch;
+    bool rootless;
+    bool single_id; /* rootless with one mapped id: init and function share it */
+    uint32_t sandboxes_max;
+    uint32_t ids_base, ids_stride;
+    bool tmp_disk;
+    uint32_t tmp_pool;
+    uint32_t tmp_mb_default;
+    const char *mkfs;
+    int cgroup_version; /* 0: none */
+    struct hierarchy_config hierarchies[HIERARCHIES_MAX];
+    uint32_t hierarchy_count;
+    struct image_config images[IMAGES_MAX];
+    uint32_t image_count;
+};
+
+int config_read(int fd, struct config *config, struct failure *failure);
+bool config_next(const char **cursor, const char *end, struct step_record *record); /* walks an image's records */
+bool has_controller(const struct hierarchy_config *hierarchy, const char *name);
+
+#endif

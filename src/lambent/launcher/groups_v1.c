@@ -1,0 +1,58 @@
+#define _GNU_SOURCE
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "groups.h"
+
+#define FREEZE_TRIES_MAX 40
+#define FREEZE_PAUSE_NS 250000
+
+/* memory + swap can never be below memory: it is raised first and lowered last. Absent without swap accounting. */
+static int set_memory(int hierarchy, const char *name, uint64_t bytes) {
+    char text[32];
+    snprintf(text, sizeof text, "%" PRIu64, bytes);
+    bool raised = group_write(hierarchy, name, "memory.memsw.limit_in_bytes", text) == 0;
+    bool counts_swap = raised || errno != ENOENT;
+    if (group_write(hierarchy, name, "memory.limit_in_bytes", text) != 0) return -1;
+    return raised || !counts_swap ? 0 : group_write(hierarchy, name, "memory.memsw.limit_in_bytes", text);
+}
+
+int v1_cpu(const struct groups *groups, const char *name, uint32_t quota_us, struct failure *failure) {
+    char text[32];
+    snprintf(text, sizeof text, "%" PRId64, quota_us ? (int64_t)quota_us : -1);
+    for (uint32_t i = 0; i < groups->count; i++)
+        if (groups->at[i].cpu && group_write(groups->at[i].fd, name, "cpu.cfs_quota_us", text) != 0)
+            return fail(failure, "limit the CPU");
+    return 0;
+}
+
+int v1_limits(const struct groups *groups, const char *name, const struct limits *limits, struct failure *failure) {
+    char pids[16];
+    snprintf(pids, sizeof pids, "%u", limits->processes_max);
+    for (uint32_t i = 0; i < groups->count; i++) {
+        const struct hierarchy *at = &groups->at[i];
+        if (at->memory && set_memory(at->fd, name, limits->memory_bytes) != 0) return fail(failure, "limit the memory");
+        if (at->pids && group_write(at->fd, name, "pids.max", pids) != 0) return fail(failure, "limit the processes");
+    }
+    return v1_cpu(groups, name, limits->cpu_quota_us, failure);
+}
+
+int v1_freeze(const struct groups *groups, const char *name, bool frozen, struct failure *failure) {
+    const char *wanted = frozen ? "FROZEN" : "THAWED";
+    for (uint32_t i = 0; i < groups->count; i++) {
+        if (!groups->at[i].freezer) continue;
+        if (group_write(groups->at[i].fd, name, "freezer.state", wanted) != 0) return fail(failure, "freeze");
+        for (int tries = 0; frozen; tries++) {
+            char state[32];
+            if (group_read(groups->at[i].fd, name, "freezer.state", state, sizeof state) <= 0)
+                return fail(failure, "read the freezer");
+            if (strncmp(state, wanted, strlen(wanted)) == 0) break;
+            if (tries == FREEZE_TRIES_MAX) return fail_with(failure, "freeze", ETIMEDOUT);
+            nanosleep(&(struct timespec){0, FREEZE_PAUSE_NS}, NULL);
+        }
+    }
+    return 0;
+}

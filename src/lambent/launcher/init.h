@@ -1,0 +1,22 @@
+/* What happens inside a sandbox: building it from within, being its pid 1, starting programs. */
+#ifndef LAMBENT_INIT_H
+#define LAMBENT_INIT_H
+
+#include "config.h"
+#include "groups.h"
+
+struct build {
+    const struct config *config;
+    const struct groups *groups;
+    const char *group; /* this sandbox's group */
+    int control;       /* socket to the spawner */
+    int image;         /* mount namespace of the image */
+    int tmp;           /* detached mount for /tmp, or -1: a tmpfs */
+    uint32_t tmp_mb;
+};
+
+_Noreturn void init_main(const struct build *build); /* child after clone3: build, drop, obey; never returns */
+_Noreturn void program_run(const struct order *order, const char *payload, size_t size, int log, int channel,
+                           int complain, bool single_id); /* child of init: drop and exec */
+
+#endif

@@ -1,0 +1,144 @@
+/* lambent-launcher: builds sandboxes for a server that may not.
+ *
+ *   lambent-launcher CONTROL CONFIG    descriptors: a SEQPACKET socket to the server, the configuration to read
+ *   lambent-launcher --seccomp ARCH    write the filter for x86_64 or aarch64 (tests)
+ *
+ * Single-threaded for life: with a second thread setns and unshare of mounts and users answer EINVAL.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "images.h"
+#include "seccomp.h"
+#include "spawner.h"
+#include "tmpdisk.h"
+
+#define BIT(capability) (1ull << (capability))
+#define KEPT                                                                                                           \
+    (BIT(CAP_SYS_ADMIN) | BIT(CAP_SYS_CHROOT) | BIT(CAP_SYS_PTRACE) | BIT(CAP_SETUID) | BIT(CAP_SETGID) |              \
+     BIT(CAP_SETPCAP) | BIT(CAP_NET_ADMIN) | BIT(CAP_KILL) | BIT(CAP_CHOWN))
+
+#if defined(__SANITIZE_ADDRESS__)
+const char *__asan_default_options(void);
+/* Leaks are looked for with ptrace, which is closed here; children end by signal or _exit anyway. */
+const char *__asan_default_options(void) { return "detect_leaks=0"; }
+#endif
+
+static struct spawner spawner;
+
+/* Rootless: an outer user and mount namespace first. The parent writes the maps (newuidmap needs to be outside). */
+static int enter_outer(struct failure *failure) {
+    if (unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0) return fail(failure, "unshare a user namespace");
+    struct answer ask = {.version = PROTOCOL_VERSION, .kind = ANSWER_MAP, .status = getpid()};
+    char mapped;
+    if (send_message(spawner.server, &ask, sizeof ask, NULL, 0) != 0 || recv(spawner.server, &mapped, 1, 0) != 1)
+        return fail(failure, "have the ids mapped");
+    if (setresgid(0, 0, 0) != 0 || setresuid(0, 0, 0) != 0) return fail(failure, "become the outer root");
+    if (!spawner.config.single_id && setgroups(0, NULL) != 0) return fail(failure, "drop the groups");
+    return 0;
+}
+
+static int keep_few_capabilities(struct failure *failure) {
+    int last = last_capability();
+    if (last < 0) return fail(failure, "read the last capability");
+    for (int capability = 0; capability <= last; capability++)
+        if (!(KEPT & BIT(capability)) && prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0)
+            return fail(failure, "narrow the bounding set");
+    return sys_capset(KEPT) == 0 ? 0 : fail(failure, "narrow the capabilities");
+}
+
+/* The disk pool is tried before it is promised: a machine without loop devices gets a tmpfs, and the server hears why. */
+static int start_helpers(struct failure *refused) {
+    spawner.helpers = -1;
+    if (!spawner.config.tmp_disk) return 0;
+    struct failure failure = {"", 0};
+    spawner.helpers = tmpdisk_start(&spawner.config, &failure);
+    struct tmp_ready ready = {.error = failure.error};
+    int tmp = -1;
+    static char step[STEP_MAX];
+    if (spawner.helpers >= 0 && (tmpdisk_ask(spawner.helpers, spawner.config.tmp_mb_default) != 0 ||
+                                 tmpdisk_take(spawner.helpers, &ready, &tmp) != 1))
+        ready.error = EIO;
+    if (ready.error == 0) {
+        spawner.pool[spawner.pool_count++] = tmp;
+        return 0;
+    }
+    close_fd(&spawner.helpers);
+    spawner.config.tmp_disk = false;
+    snprintf(step, sizeof step, "%s", *ready.step ? ready.step : failure.step);
+    return fail_with(refused, step, ready.error);
+}
+
+static int prepare(struct failure *failure, struct failure *refused) {
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGCHLD, SIG_DFL); /* inherited "ignored" would lose exit codes */
+    umask(022);
+    if (seccomp_prepare(failure) != 0) return -1;
+    if (spawner.config.rootless) {
+        if (enter_outer(failure) != 0) return -1;
+    } else if (unshare(CLONE_NEWNS) != 0) {
+        return fail(failure, "unshare the mounts");
+    }
+    if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0) return fail(failure, "make mounts private");
+    if (groups_open(&spawner.config, &spawner.groups, failure) != 0) return -1;
+    spawner.packages = open(spawner.config.packages, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (spawner.packages < 0) return fail(failure, "open the packages");
+    spawner.count = spawner.config.sandboxes_max;
+    spawner.sandboxes = calloc(spawner.count, sizeof *spawner.sandboxes);
+    spawner.pool = calloc(spawner.config.tmp_pool + 1u, sizeof *spawner.pool);
+    if (!spawner.sandboxes || !spawner.pool) return fail(failure, "allocate the table");
+    if (warden_start(&spawner, failure) != 0) return -1;
+    if (images_build(&spawner.config, failure) != 0) return -1;
+    spawner.own_mounts = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
+    if (spawner.own_mounts < 0) return fail(failure, "keep the way back");
+    if (spawner.config.tmp_pool == 0) spawner.config.tmp_pool = 1;
+    start_helpers(refused);
+    spawner.events = epoll_create1(EPOLL_CLOEXEC);
+    if (spawner.events < 0 || watch(&spawner, spawner.server, WATCH_SERVER, 0) != 0 ||
+        (spawner.helpers >= 0 && watch(&spawner, spawner.helpers, WATCH_HELPERS, 0) != 0))
+        return fail(failure, "watch the server");
+    if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) return fail(failure, "hide from ptrace");
+    return keep_few_capabilities(failure);
+}
+
+int main(int argc, char **argv) {
+    if (argc == 3 && strcmp(argv[1], "--seccomp") == 0) return seccomp_dump(argv[2]);
+    if (argc != 3) {
+        fprintf(stderr, "usage: lambent-launcher CONTROL CONFIG\n");
+        return 2;
+    }
+    struct failure failure = {"", 0}, refused = {"", 0};
+    spawner.server = fcntl(atoi(argv[1]), F_DUPFD_CLOEXEC, 3);
+    int config = fcntl(atoi(argv[2]), F_DUPFD_CLOEXEC, 3);
+    int both[2] = {spawner.server, config};
+    keep_only(both, 2);
+    struct answer hello = {.version = PROTOCOL_VERSION, .kind = ANSWER_HELLO};
+    bool started = config_read(config, &spawner.config, &failure) == 0;
+    close(config);
+    started = started && prepare(&failure, &refused) == 0;
+    hello.flags = spawner.config.tmp_disk ? ANSWER_TMP_DISK : 0;
+    hello.error = started ? refused.error : failure.error;
+    hello.status = started;
+    snprintf(hello.step, sizeof hello.step, "%s", started ? refused.step : failure.step);
+    if (send_message(spawner.server, &hello, sizeof hello, NULL, 0) != 0 || !started) return 1;
+    if (fcntl(spawner.server, F_SETFL, O_NONBLOCK) != 0) return 1;
+    int status = spawner_run(&spawner);
+    warden_dismiss(&spawner);
+    return status;
+}

@@ -1,0 +1,226 @@
+/* /tmp on disk: a sparse ext4 image per sandbox, through a loop device, handed over as a detached mount.
+ *
+ * A tmpfs would be charged to the function's memory limit and kill a 128 MB function at 128 MB of files. Copying and
+ * mounting an image takes about 12 ms, so helpers do it ahead and one waits in a pool. The image's name is removed as
+ * soon as the loop device holds it, and the device clears itself with its last mount: a crash leaves nothing behind.
+ * Nothing is used twice.
+ */
+#define _GNU_SOURCE
+#include "tmpdisk.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/loop.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#ifndef LOOP_CONFIGURE /* Linux 5.8; older headers lack it */
+#define LOOP_CONFIGURE 0x4C0A
+struct loop_config {
+    __u32 fd;
+    __u32 block_size;
+    struct loop_info64 info;
+    __u64 reserved[8];
+};
+#endif
+
+#define HELPERS 2
+#define LOOP_TRIES_MAX 16
+#define SET_FLAG 0u
+#define SET_STRING 1u
+#define CREATE 6u
+
+static int copy_sparse(int from, int to, off_t size) {
+    if (ftruncate(to, size) != 0) return -1;
+    for (off_t at = 0; at < size;) {
+        off_t data = lseek(from, at, SEEK_DATA);
+        if (data < 0) return errno == ENXIO ? 0 : -1; /* holes to the end */
+        off_t hole = lseek(from, data, SEEK_HOLE);
+        if (hole < 0) return -1;
+        static char buffer[65536];
+        for (off_t next = data; next < hole;) {
+            size_t piece = (size_t)(hole - next) < sizeof buffer ? (size_t)(hole - next) : sizeof buffer;
+            ssize_t got = pread(from, buffer, piece, next);
+            if (got <= 0 || pwrite(to, buffer, (size_t)got, next) != got) return -1;
+            next += got;
+        }
+        at = hole;
+    }
+    return 0;
+}
+
+/* A loop device over an open file. Another process may take the free one first: ask again. */
+static int attach(int file, char device[32]) {
+    int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
+    if (control < 0) return -1;
+    int fd = -1;
+    for (int tries = 0; tries < LOOP_TRIES_MAX && fd < 0; tries++) {
+        int number = ioctl(control, LOOP_CTL_GET_FREE);
+        if (number < 0) break;
+        snprintf(device, 32, "/dev/loop%d", number);
+        fd = open(device, O_RDWR | O_CLOEXEC);
+        if (fd < 0) break;
+        struct loop_config config;
+        memset(&config, 0, sizeof config);
+        config.fd = (__u32)file;
+        config.info.lo_flags = LO_FLAGS_AUTOCLEAR | LO_FLAGS_DIRECT_IO; /* direct: no second copy in the page cache */
+        if (ioctl(fd, LOOP_CONFIGURE, &config) == 0) break;
+        if (errno == EINVAL) { /* no direct input and output on this file system */
+            config.info.lo_flags = LO_FLAGS_AUTOCLEAR;
+            if (ioctl(fd, LOOP_CONFIGURE, &config) == 0) break;
+        }
+        int error = errno;
+        close(fd);
+        fd = -1;
+        errno = error;
+        if (error != EBUSY) break;
+    }
+    int error = errno;
+    close(control);
+    errno = error;
+    return fd;
+}
+
+static int mount_image(int file, struct failure *failure) {
+    char device[32];
+    int loop = attach(file, device);
+    if (loop < 0) return fail(failure, "attach a loop device");
+    int fs = sys_fsopen("ext4");
+    int mounted = -1;
+    if (fs < 0) {
+        fail(failure, "open ext4");
+    } else if (sys_fsconfig(fs, SET_STRING, "source", device) != 0 ||
+               sys_fsconfig(fs, SET_FLAG, "noinit_itable", NULL) != 0 || sys_fsconfig(fs, CREATE, NULL, NULL) != 0) {
+        fail(failure, "mount an ext4 image");
+    } else if ((mounted = sys_fsmount(fs, ATTR_NOSUID | ATTR_NODEV)) < 0) {
+        fail(failure, "mount an ext4 image");
+    }
+    close_fd(&fs);
+    close(loop);
+    return mounted;
+}
+
+/* By descriptor, not by name: whoever owns a directory above the scratch could put another one in its place. */
+static int run_mkfs(const char *mkfs, int file) {
+    char path[32];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", file);
+    pid_t child = fork();
+    if (child == 0) {
+        char *const arguments[] = {"mke2fs", "-q", "-F", "-t", "ext4", "-O", "^has_journal,^resize_inode", "-m", "0", "-E",
+                                   "lazy_itable_init=1,nodiscard,root_owner=0:0", path, NULL};
+        char *const environment[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", NULL};
+        int null = open("/dev/null", O_RDWR);
+        dup2(null, 0);
+        dup2(null, 1);
+        dup2(null, 2);
+        if (fcntl(file, F_SETFD, 0) != 0) _exit(126);
+        execve(mkfs, arguments, environment);
+        _exit(127);
+    }
+    int status;
+    if (child < 0 || waitpid(child, &status, 0) != child) return -1;
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return 0;
+    errno = ENOEXEC;
+    return -1;
+}
+
+/* The template of one size, made on first use: an empty file system whose root is like /tmp. */
+static int open_template(const struct config *config, int scratch, uint32_t tmp_mb, struct failure *failure) {
+    char name[64], half[72];
+    snprintf(name, sizeof name, "template-%u.ext4", tmp_mb);
+    int lock = openat(scratch, "template.lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (lock < 0 || flock(lock, LOCK_EX) != 0) return fail(failure, "lock the templates");
+    int file = openat(scratch, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (file < 0) {
+        snprintf(half, sizeof half, "%s.new", name);
+        int made = openat(scratch, half, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+        int mounted = -1, inside = -1;
+        if (made < 0 || ftruncate(made, (off_t)tmp_mb << 20) != 0) {
+            fail(failure, "make a template");
+        } else if (run_mkfs(config->mkfs, made) != 0) {
+            fail(failure, "run mke2fs");
+        } else if ((mounted = mount_image(made, failure)) >= 0) {
+            inside = openat(mounted, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+            if (inside < 0 || fchmod(inside, 01777) != 0 ||
+                (unlinkat(inside, "lost+found", AT_REMOVEDIR) != 0 && errno != ENOENT))
+                fail(failure, "prepare a template");
+            close_fd(&inside);
+            close_fd(&mounted); /* the last reference: unmounted and written back here */
+            if (failure->error == 0 && (fsync(made) != 0 || renameat(scratch, half, scratch, name) != 0))
+                fail(failure, "keep a template");
+        }
+        close_fd(&made);
+        if (failure->error == 0) file = openat(scratch, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+        else unlinkat(scratch, half, 0);
+    }
+    close(lock);
+    return file;
+}
+
+static int make_one(const struct config *config, int scratch, uint32_t tmp_mb, struct failure *failure) {
+    int template = open_template(config, scratch, tmp_mb, failure);
+    if (template < 0) return -1;
+    int file = openat(scratch, ".", O_RDWR | O_TMPFILE | O_CLOEXEC, 0600); /* never had a name */
+    int mounted = -1;
+    if (file < 0 || copy_sparse(template, file, (off_t)tmp_mb << 20) != 0)
+        fail(failure, "copy a template");
+    else
+        mounted = mount_image(file, failure);
+    close_fd(&file);
+    close(template);
+    return mounted;
+}
+
+static _Noreturn void helper(const struct config *config, int socket) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+    prctl(PR_SET_NAME, "lambent-tmp", 0, 0, 0);
+    keep_only(&socket, 1);
+    int scratch = open(config->scratch, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    for (;;) {
+        uint32_t tmp_mb;
+        if (recv(socket, &tmp_mb, sizeof tmp_mb, 0) != (ssize_t)sizeof tmp_mb) _exit(0);
+        struct failure failure = {"", 0};
+        int mounted = make_one(config, scratch, tmp_mb, &failure);
+        struct tmp_ready ready = {.tmp_mb = tmp_mb, .error = mounted < 0 ? failure.error : 0};
+        snprintf(ready.step, sizeof ready.step, "%s", failure.step);
+        if (send_message(socket, &ready, sizeof ready, &mounted, mounted >= 0) != 0) _exit(0);
+        close_fd(&mounted);
+    }
+}
+
+int tmpdisk_start(const struct config *config, struct failure *failure) {
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) return fail(failure, "make a socket");
+    for (int i = 0; i < HELPERS; i++) {
+        pid_t child = fork();
+        if (child < 0) return fail(failure, "fork a helper");
+        if (child == 0) helper(config, pair[1]);
+    }
+    close(pair[1]);
+    return pair[0];
+}
+
+int tmpdisk_ask(int helpers, uint32_t tmp_mb) { return send_message(helpers, &tmp_mb, sizeof tmp_mb, NULL, 0); }
+
+int tmpdisk_take(int helpers, struct tmp_ready *ready, int *mount) {
+    size_t count;
+    ssize_t got = receive_message(helpers, ready, sizeof *ready, mount, 1, &count);
+    if (count == 0) *mount = -1;
+    if (got == (ssize_t)sizeof *ready) return 1;
+    return got < 0 && (errno == EAGAIN || errno == EINTR) ? 0 : -1;
+}
+
+void tmpdisk_clean(const struct config *config) {
+    int scratch = open(config->scratch, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (scratch < 0) return;
+    unlinkat(scratch, "template.lock", 0);
+    close(scratch);
+}

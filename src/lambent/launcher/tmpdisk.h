@@ -1,0 +1,18 @@
+/* Disk-backed file systems for /tmp, made ahead by a helper process. */
+#ifndef LAMBENT_TMPDISK_H
+#define LAMBENT_TMPDISK_H
+
+#include "config.h"
+
+struct tmp_ready {
+    uint32_t tmp_mb;
+    int32_t error;
+    char step[STEP_MAX];
+};
+
+int tmpdisk_start(const struct config *config, struct failure *failure); /* answers the helpers' socket */
+int tmpdisk_ask(int helpers, uint32_t tmp_mb);
+int tmpdisk_take(int helpers, struct tmp_ready *ready, int *mount); /* 1: one message taken, 0: none, -1: gone */
+void tmpdisk_clean(const struct config *config);
+
+#endif

@@ -1,0 +1,333 @@
+"""The `container` and `rootless` drivers: an asyncio client of the spawner.
+
+One socket, fixed messages, a serial per request. At most REQUESTS_MAX are outstanding; more wait in line. Nothing here
+has privilege, knows a path inside a sandbox or can name one to the spawner.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from . import wire
+from .port import SANDBOX_API_ADDRESS, Binding, Command, Exit, Limits, Sandbox, SandboxError, Tier, Usage
+from .spawner import Spawner
+from .usage import UsageReader
+
+REQUESTS_MAX = 128
+REQUEST_S_MAX = 30.0
+CLOSE_S_MAX = 10.0
+
+
+class SpawnerGone(SandboxError):
+    """The spawner ended, and with it every sandbox."""
+
+    def __init__(self) -> None:
+        super().__init__("speak to the spawner", 32, "it has ended")
+
+
+class ContainerSandbox:
+    """One sandbox of the spawner; see the port."""
+
+    api_address = SANDBOX_API_ADDRESS
+
+    def __init__(
+        self, driver: ContainerDriver, number: int, init_pid: int, listener: socket.socket, limits: Limits
+    ) -> None:
+        self.id = f"{number:x}"
+        self.number = number
+        self.init_pid = init_pid
+        """Process id of the sandbox's pid 1, as the host sees it."""
+        self._driver = driver
+        self._listener = listener
+        self._limits = limits
+        self._usage = driver.usage_reader.of(number, init_pid)
+        self._destroyed: asyncio.Task[None] | None = None
+
+    @property
+    def listener(self) -> socket.socket:
+        return self._listener
+
+    async def bind(self, binding: Binding) -> None:
+        """Limits hold from here on; the CPU quota too, unless `set_cpu(None)` lifts it again."""
+        await self._call(
+            wire.BIND,
+            limits=binding.limits,
+            vcpus=binding.limits.cpu_vcpus,
+            task=binding.task,
+            opt=binding.opt,
+        )
+        self._limits = binding.limits
+        self._usage.reset()
+
+    async def start(self, command: Command, on_exit: Callable[[Exit], None]) -> int:
+        fds: list[int] = []
+        try:
+            fds.append(wire.memory_file(wire.payload(command)))
+            if command.channel is not None:
+                fds.append(command.channel.fileno())
+            flags = 0 if command.channel is None else wire.HAS_CHANNEL
+            answer = await self._driver.call(wire.START, self.number, fds=fds, flags=flags, on_exit=on_exit)
+        finally:
+            if fds:
+                os.close(fds[0])
+            if command.channel is not None:
+                command.channel.close()
+        return answer.fds[0]
+
+    async def reset(self) -> None:
+        await self._call(wire.RESET)
+
+    async def set_cpu(self, vcpus: float | None) -> None:
+        await self._call(wire.SET_CPU, limits=self._limits, vcpus=vcpus)
+
+    def usage(self) -> Usage:
+        return self._usage.read()
+
+    async def freeze(self) -> None:
+        await self._call(wire.FREEZE)
+
+    async def thaw(self) -> None:
+        await self._call(wire.THAW)
+
+    async def namespaces(self) -> tuple[int, ...]:
+        """Descriptors of pid, mnt, net, ipc, uts, cgroup and user, in this order; the caller closes them."""
+        return (await self._call(wire.NAMESPACES)).fds
+
+    async def destroy(self) -> None:
+        """Idempotent, and carried to its end even when the caller is cancelled."""
+        if self._destroyed is None:
+            self._usage.keep_last()
+            self._destroyed = asyncio.ensure_future(self._destroy())
+        await asyncio.shield(self._destroyed)
+
+    async def _destroy(self) -> None:
+        self._listener.close()
+        with contextlib.suppress(SpawnerGone):
+            try:
+                await self._call(wire.DESTROY)
+            except SandboxError as error:
+                if error.errno != 3:  # ESRCH: it ended by itself and is gone already
+                    raise
+        self._driver.forget(self)
+
+    async def _call(
+        self,
+        op: int,
+        *,
+        limits: Limits | None = None,
+        vcpus: float | None = None,
+        task: str | None = None,
+        opt: str | None = None,
+    ) -> wire.Answer:
+        return await self._driver.call(op, self.number, limits=limits, vcpus=vcpus, task=task, opt=opt)
+
+
+class ContainerDriver:
+    """Talks to one spawner on the running event loop."""
+
+    def __init__(self, spawner: Spawner) -> None:
+        self.tier = Tier(spawner.kind, spawner.missing)
+        self.usage_reader = UsageReader(spawner.groups, spawner.instance)
+        self._spawner = spawner
+        self._socket = spawner.socket
+        self._loop = asyncio.get_running_loop()
+        self._serial = 0
+        self._waiting: dict[int, asyncio.Future[wire.Answer]] = {}
+        self._exits: dict[int, tuple[int, Callable[[Exit], None]]] = {}
+        self._unsent: deque[tuple[bytes, Sequence[int]]] = deque()
+        self._room = asyncio.Semaphore(REQUESTS_MAX)
+        self._sandboxes: dict[int, ContainerSandbox] = {}
+        self._gone: asyncio.Future[None] = self._loop.create_future()
+        self._loop.add_reader(self._socket, self._on_readable)
+
+    async def create(self, image: str, limits: Limits) -> Sandbox:
+        """A blank runs at full speed: the CPU quota begins with `bind` or `set_cpu`."""
+        answer = await self.call(wire.CREATE, 0, limits=limits, image=image)
+        listener = socket.socket(fileno=answer.fds[0])
+        listener.setblocking(False)
+        sandbox = ContainerSandbox(self, answer.sandbox, answer.status, listener, limits)
+        self._sandboxes[answer.sandbox] = sandbox
+        return sandbox
+
+    async def close(self) -> None:
+        """Everything goes with the spawner; afterwards no process, mount or cgroup of it is left."""
+        for sandbox in list(self._sandboxes.values()):
+            sandbox.listener.close()
+        self._sandboxes.clear()
+        if not self._gone.done():
+            self._loop.remove_reader(self._socket)
+            self._lose()
+        self._socket.close()
+        process = self._spawner.process
+        if process.returncode is None:
+            ended = asyncio.Event()
+            pidfd = os.pidfd_open(process.pid)
+            self._loop.add_reader(pidfd, ended.set)
+            try:
+                async with asyncio.timeout(CLOSE_S_MAX):
+                    await ended.wait()
+            except TimeoutError:
+                process.kill()  # its warden clears what is left
+            finally:
+                self._loop.remove_reader(pidfd)
+                os.close(pidfd)
+            process.wait()
+
+    @property
+    def gone(self) -> asyncio.Future[None]:
+        """Done when the spawner has ended, for whatever reason."""
+        return self._gone
+
+    def forget(self, sandbox: ContainerSandbox) -> None:
+        """The sandbox is destroyed: nothing arrives for it any more."""
+        self._sandboxes.pop(sandbox.number, None)
+        for serial in [serial for serial, (number, _) in self._exits.items() if number == sandbox.number]:
+            del self._exits[serial]
+
+    async def call(
+        self,
+        op: int,
+        number: int,
+        *,
+        limits: Limits | None = None,
+        vcpus: float | None = None,
+        task: str | None = None,
+        opt: str | None = None,
+        image: str = "",
+        flags: int = 0,
+        fds: Sequence[int] = (),
+        on_exit: Callable[[Exit], None] | None = None,
+    ) -> wire.Answer:
+        """One request and its answer. Raises SandboxError with the spawner's step and errno."""
+        async with self._room:
+            if self._gone.done():
+                raise SpawnerGone
+            self._serial += 1
+            serial = self._serial
+            answered: asyncio.Future[wire.Answer] = self._loop.create_future()
+            self._waiting[serial] = answered
+            if on_exit is not None:
+                self._exits[serial] = (number, on_exit)
+            try:
+                self._send(
+                    wire.request(
+                        op, serial, number, limits=limits, vcpus=vcpus, flags=flags, image=image, task=task, opt=opt
+                    ),
+                    fds,
+                )
+                async with asyncio.timeout(REQUEST_S_MAX):
+                    answer = await answered
+            except BaseException as error:
+                self._exits.pop(serial, None)
+                if isinstance(error, TimeoutError):
+                    raise SandboxError("wait for the spawner", 110) from error
+                raise
+            finally:
+                self._abandon(serial, op)
+        if answer.error:
+            self._exits.pop(serial, None)
+            raise SandboxError(answer.step, answer.error, os.strerror(answer.error))
+        return answer
+
+    def _abandon(self, serial: int, op: int) -> None:
+        """Whoever asked is gone before the answer: what it brings is given back when it comes."""
+        answered = self._waiting.get(serial)
+        if answered is None or (answered.done() and not answered.cancelled()):
+            self._waiting.pop(serial, None)
+            return
+        late: asyncio.Future[wire.Answer] = self._loop.create_future()
+        late.add_done_callback(lambda done: self._give_back(done, op))
+        self._waiting[serial] = late
+
+    def _give_back(self, done: asyncio.Future[wire.Answer], op: int) -> None:
+        if done.cancelled() or done.exception() is not None:
+            return
+        answer = done.result()
+        for fd in answer.fds:
+            os.close(fd)
+        if op == wire.CREATE and not answer.error and not self._gone.done():
+            self._serial += 1
+            self._send(wire.request(wire.DESTROY, self._serial, answer.sandbox), ())
+
+    def _send(self, message: bytes, fds: Sequence[int]) -> None:
+        if not self._unsent:
+            try:
+                wire.send(self._socket, message, fds)
+                return
+            except BlockingIOError:
+                self._loop.add_writer(self._socket, self._on_writable)
+            except OSError as error:
+                raise SpawnerGone from error
+        self._unsent.append((message, [os.dup(fd) for fd in fds]))
+
+    def _on_writable(self) -> None:
+        while self._unsent:
+            message, fds = self._unsent[0]
+            try:
+                wire.send(self._socket, message, fds)
+            except BlockingIOError:
+                return
+            except OSError:
+                break  # the reader hears the end and fails everyone who waits
+            self._unsent.popleft()
+            for fd in fds:
+                os.close(fd)
+        self._loop.remove_writer(self._socket)
+
+    def _on_readable(self) -> None:
+        while True:
+            try:
+                answer = wire.receive(self._socket)
+            except BlockingIOError:
+                return
+            except OSError:
+                answer = None
+            if answer is None:
+                self._loop.remove_reader(self._socket)
+                self._lose()
+                return
+            if answer.kind == wire.EXIT:
+                self._exit(answer)
+                continue
+            waiting = self._waiting.pop(answer.serial, None)
+            if waiting is not None and not waiting.done():
+                waiting.set_result(answer)
+            else:
+                for fd in answer.fds:
+                    os.close(fd)
+
+    def _exit(self, answer: wire.Answer) -> None:
+        out_of_memory = bool(answer.flags & wire.OUT_OF_MEMORY)
+        if answer.serial:
+            known = self._exits.pop(answer.serial, None)
+            ended = [] if known is None else [known[1]]
+        else:  # pid 1 itself was killed: every program of this sandbox has ended with it
+            serials = [serial for serial, (number, _) in self._exits.items() if number == answer.sandbox]
+            ended = [self._exits.pop(serial)[1] for serial in serials]
+        for on_exit in ended:
+            if answer.signal:
+                on_exit(Exit(None, answer.signal, out_of_memory, answer.error))
+            else:
+                on_exit(Exit(answer.status, None, out_of_memory, answer.error))
+
+    def _lose(self) -> None:
+        """The spawner has ended; its sandboxes are dead, whoever waits hears it."""
+        if not self._gone.done():
+            self._gone.set_result(None)
+        self._loop.remove_writer(self._socket)
+        for _, fds in self._unsent:
+            for fd in fds:
+                os.close(fd)
+        self._unsent.clear()
+        waiting, self._waiting = self._waiting, {}
+        for answered in waiting.values():
+            if not answered.done():
+                answered.set_exception(SpawnerGone())
+        exits, self._exits = self._exits, {}
+        for _, on_exit in exits.values():
+            on_exit(Exit(None, 9, False))

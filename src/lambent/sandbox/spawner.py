@@ -1,0 +1,237 @@
+"""Starting the spawner: the one privileged act, done synchronously before the server gives up its own privilege.
+
+spawner = launch_spawner("container", instance=..., ...)     # as root (or, rootless, as the ordinary user)
+os.setuid(...)                                               # the server drops
+driver = ContainerDriver(spawner)                            # unprivileged from here on
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import wire
+from .groups import Groups, find_groups
+from .port import Image, SandboxError
+from .rootfs import Record, image_records, pack
+
+BINARY = Path(__file__).resolve().parent.parent / "launcher" / "bin" / "lambent-launcher"
+HELLO_S_MAX = 60.0
+SANDBOXES_MAX = 8_192
+TMP_POOL_DEFAULT = 4
+TMP_MB_DEFAULT = 512
+
+_IDS_BASE = 0x7000_0000
+"""First of the user ids that nobody else uses: systemd's table leaves 1879048192 to 2147352575 unassigned."""
+_IDS_COUNT = 0x0FFD_0000
+_IDS_STRIDE = 16
+
+
+@dataclass(slots=True)
+class Spawner:
+    """A running spawner as its parent holds it."""
+
+    kind: str
+    process: subprocess.Popen[bytes]
+    socket: socket.socket
+    instance: str
+    groups: Groups
+    tmp_on_disk: bool
+    missing: tuple[str, ...]
+    sandboxes_max: int
+
+
+def _ids(kind: str, instance: str, subordinate: tuple[int, int] | None) -> Record:
+    if kind == "rootless":
+        return ("ids", "1", "2") if subordinate else ("ids", "0", "0")
+    # Two servers on one machine should not share ids: each starts in a region of its own, chosen by its instance.
+    regions = _IDS_COUNT // (SANDBOXES_MAX * _IDS_STRIDE)
+    region = sum((i + 1) * byte for i, byte in enumerate(instance.encode())) % regions
+    return ("ids", str(_IDS_BASE + region * SANDBOXES_MAX * _IDS_STRIDE), str(_IDS_STRIDE))
+
+
+def _records(
+    kind: str,
+    instance: str,
+    packages_root: Path,
+    scratch: Path,
+    images: Sequence[Image],
+    groups: Groups,
+    ids: Record,
+    tmp: Record,
+    sandboxes_max: int,
+) -> Iterator[Record]:
+    yield ("instance", instance)
+    yield ("packages", str(packages_root))
+    yield ("scratch", str(scratch))
+    yield ("mode", "rootless" if kind == "rootless" else "root")
+    yield ("sandboxes", str(sandboxes_max))
+    yield ids
+    yield tmp
+    mkfs = shutil.which("mke2fs", path="/usr/sbin:/sbin:/usr/bin:/bin")
+    if mkfs is not None:
+        yield ("mkfs", mkfs)
+    for hierarchy in groups.hierarchies:
+        yield (f"cgroup{groups.version}", ",".join(hierarchy.controllers), hierarchy.path)
+    for image in images:
+        yield from image_records(image)
+
+
+def _subordinate(database: str, user: int) -> tuple[int, int] | None:
+    """First subordinate id and how many, of a user by name or number."""
+    import pwd
+
+    try:
+        names = {pwd.getpwuid(user).pw_name, str(user)}
+    except KeyError:
+        names = {str(user)}
+    try:
+        lines = Path(database).read_text().splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        words = line.split(":")
+        if len(words) == 3 and words[0] in names and int(words[2]) >= 2:
+            return int(words[1]), int(words[2])
+    return None
+
+
+def _map_outer(pid: int, uid: int, gid: int, subordinate: tuple[int, int] | None) -> None:
+    """Write the outer namespace's maps for a spawner that waits in it."""
+    if subordinate is not None:
+        for tool, own, database in (("newuidmap", uid, "/etc/subuid"), ("newgidmap", gid, "/etc/subgid")):
+            first, count = _subordinate(database, uid) or subordinate
+            argv = [tool, str(pid), "0", str(own), "1", "1", str(first), str(count)]
+            done = subprocess.run(argv, capture_output=True, text=True, check=False)
+            if done.returncode != 0:
+                raise SandboxError(tool, 1, done.stderr.strip())
+        return
+    proc = Path("/proc", str(pid))
+    try:
+        (proc / "setgroups").write_text("deny")
+        (proc / "gid_map").write_text(f"0 {gid} 1\n")
+        (proc / "uid_map").write_text(f"0 {uid} 1\n")
+    except OSError as error:
+        raise SandboxError("map the outer ids", error.errno or 0) from error
+
+
+def _tmp_sentence(answer: wire.Answer) -> str:
+    return (
+        "/tmp is a tmpfs and counts against a function's memory, because a disk image could not be mounted "
+        f"({answer.step or 'not tried'}: {os.strerror(answer.error) if answer.error else 'needs root'}): "
+        "run as root with /dev/loop-control and mke2fs (apt-get install e2fsprogs; modprobe loop)."
+    )
+
+
+def launch_spawner(
+    kind: str,
+    *,
+    instance: str,
+    packages_root: Path,
+    images: Sequence[Image],
+    state_dir: Path,
+    run_as: tuple[int, int] | None = None,
+    binary: Path = BINARY,
+    sandboxes_max: int = SANDBOXES_MAX,
+    tmp_pool: int = TMP_POOL_DEFAULT,
+    disk_tmp: bool = True,
+) -> Spawner:
+    """Start the spawner and wait until its images stand.
+
+    kind: "container" (needs root) or "rootless". instance: the data directory's id, [a-z0-9-], names cgroups.
+    packages_root: exists and stays; code is opened below it by digest. state_dir: gets a directory `launcher/` that only
+    the spawner's user can enter. run_as: uid and gid of a rootless spawner started by root. Blocks for some milliseconds
+    per image. Raises SandboxError with the step that failed; nothing is left behind then.
+    """
+    if not binary.exists():
+        raise SandboxError("find the launcher", 2, f"{binary} is not built: python src/lambent/launcher/build.py")
+    as_root = os.geteuid() == 0
+    if kind == "container" and not as_root:
+        raise SandboxError("start the spawner", 1, "the container tier needs root: sudo lambent start")
+    uid, gid = run_as if kind == "rootless" and as_root and run_as else (os.geteuid(), os.getegid())
+    scratch = state_dir / "launcher"
+    try:
+        scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if as_root:
+            os.chown(scratch, uid, gid)
+        scratch.chmod(0o700)
+        groups = find_groups(
+            Path("/proc/self/mountinfo").read_text(),
+            Path("/proc/self/cgroup").read_text(),
+            writable=kind == "container",
+        )
+    except OSError as error:
+        raise SandboxError("prepare the spawner's directory", error.errno or 0, str(error)) from error
+    subordinate = None
+    if kind == "rootless" and shutil.which("newuidmap") and shutil.which("newgidmap"):
+        subordinate = _subordinate("/etc/subuid", uid)
+    disk_tmp = disk_tmp and kind == "container"
+    tmp = ("tmp", "disk" if disk_tmp else "memory", str(tmp_pool), str(TMP_MB_DEFAULT))
+    ids = _ids(kind, instance, subordinate)
+    config = pack(_records(kind, instance, packages_root, scratch, images, groups, ids, tmp, sandboxes_max))
+
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    drops = as_root and uid != 0
+    config_fd = os.memfd_create("lambent-configuration", os.MFD_CLOEXEC)
+    try:
+        os.write(config_fd, config)
+        os.lseek(config_fd, 0, os.SEEK_SET)
+        process = subprocess.Popen(
+            [str(binary), str(theirs.fileno()), str(config_fd)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            cwd="/",
+            env={},
+            pass_fds=(theirs.fileno(), config_fd),
+            start_new_session=True,
+            user=uid if drops else None,
+            group=gid if drops else None,
+            extra_groups=[] if drops else None,
+        )
+    except OSError as error:
+        ours.close()
+        raise SandboxError("start the spawner", error.errno or 0, str(error)) from error
+    finally:
+        theirs.close()
+        os.close(config_fd)
+    try:
+        answer = _hello(ours, uid, gid, subordinate)
+    except BaseException:
+        ours.close()
+        process.kill()
+        process.wait()
+        raise
+    ours.setblocking(False)
+    missing = list(groups.missing)
+    on_disk = bool(answer.flags & wire.TMP_DISK)
+    if not on_disk:
+        missing.append(_tmp_sentence(answer))
+    if kind == "rootless" and subordinate is None:
+        missing.append(
+            "All sandboxes share the server's user id, so only namespaces stand between them: "
+            "apt-get install uidmap and give the user a range with `usermod --add-subuids 100000-165535 "
+            "--add-subgids 100000-165535 USER`."
+        )
+    return Spawner(kind, process, ours, instance, groups, on_disk, tuple(missing), sandboxes_max)
+
+
+def _hello(ours: socket.socket, uid: int, gid: int, subordinate: tuple[int, int] | None) -> wire.Answer:
+    ours.settimeout(HELLO_S_MAX)
+    try:
+        answer = wire.receive(ours)
+        if answer is not None and answer.kind == wire.MAP:
+            _map_outer(answer.status, uid, gid, subordinate)
+            ours.send(b"m")
+            answer = wire.receive(ours)
+    except OSError as error:
+        raise SandboxError("hear from the spawner", error.errno or 110, str(error)) from error
+    if answer is None:
+        raise SandboxError("hear from the spawner", 0, "it ended without a word")
+    if answer.status != 1:
+        raise SandboxError(answer.step, answer.error, os.strerror(answer.error))
+    return answer
