@@ -226,6 +226,7 @@ class Connection(asyncio.Protocol):
         limits = self._limits
         head = read_head(raw, limits.head_fields)
         head.peer = self._peer
+        head.origin = self._service.origin
         self.minor = head.minor
         self._closes = False
         self._waits_for_continue = head.continues and not more_in_hand
@@ -233,7 +234,7 @@ class Connection(asyncio.Protocol):
         self._got = 0
         self._age_s = 0.0
         app = self._service.app
-        exchange = self._exchange = Exchange(self, head, app, self._service.origin)
+        exchange = self._exchange = Exchange(self, head, app)
         if head.chunked:
             self._decoder = ChunkDecoder(limits.chunk_line_bytes, limits.head_bytes)
         elif not head.length:

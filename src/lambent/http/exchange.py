@@ -40,17 +40,14 @@ class Exchange:
         "needs_open",
         "on_gone",
         "on_truncated",
-        "origin",
         "request",
         "state",
     )
 
-    def __init__(self, connection: Connection, request: Request, app: Application, origin: Any) -> None:
+    def __init__(self, connection: Connection, request: Request, app: Application) -> None:
         self.request = request
         self.context: Any = None
         """The application's own, carried from `head` to `handle`."""
-        self.origin = origin
-        """Who stands behind the listener where that is known (a sandbox), else None; see `serve`."""
         self.on_gone: Callable[[], None] | None = None
         """Called once when the client vanished before the answer was complete."""
         self.on_truncated: Callable[[], None] | None = None

@@ -40,7 +40,7 @@ class Head(Request):
         self.target = self.path = self.query = self.body = b""
         self.headers = []
         self.trailers = ()
-        self.peer = None
+        self.peer = self.origin = None
         self.keep_alive = True
         self._first = {}
         self.minor = 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from .exchange import Exchange
@@ -15,7 +15,19 @@ Fields = list[tuple[bytes, bytes]]
 class Request:
     """One request; made by the connection."""
 
-    __slots__ = ("_first", "body", "headers", "keep_alive", "method", "path", "peer", "query", "target", "trailers")
+    __slots__ = (
+        "_first",
+        "body",
+        "headers",
+        "keep_alive",
+        "method",
+        "origin",
+        "path",
+        "peer",
+        "query",
+        "target",
+        "trailers",
+    )
 
     def __init__(self) -> None:
         self.method = ""
@@ -32,6 +44,8 @@ class Request:
         """The whole body once `Application.handle` is called; empty before, and for streamed bodies."""
         self.peer: tuple[str, int] | None = None
         """Address and port of the client; None on a Unix socket."""
+        self.origin: Any = None
+        """Who stands behind the listener where that is known (a sandbox), else None; see `serve`."""
         self.keep_alive = True
         self.trailers: Sequence[tuple[bytes, bytes]] = ()
         """Fields after a chunked body, like `headers`."""

@@ -176,18 +176,18 @@ def listen(host: str, port: int, backlog: int) -> list[socket.socket]:
 
 async def serve(
     app: Application,
-    *,
     sock: socket.socket | None = None,
+    limits: Limits | None = None,
+    *,
     host: str = "127.0.0.1",
     port: int = 0,
-    limits: Limits | None = None,
     clock: Clock | None = None,
     reaper: Reaper | None = None,
     origin: Any = None,
 ) -> Server:
     """Serve `app` on a listening socket that is handed over, or on `host` and `port`.
 
-    `reaper` may be shared by many servers; `origin` is put on every exchange: who stands behind this listener.
+    `reaper` may be shared by many servers; `origin` is put on every request: who stands behind this listener.
     Raises OSError when the address can't be had.
     """
     limits = limits or Limits()
