@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from .attempt import Attempt, AttemptPart, InitRecord, Origin, Record, UserEvents
@@ -193,8 +193,7 @@ class BaseRecords:
                 row = self.catalog.groups.get(group)
                 end: Position = (segment.number, 2**62)
                 if before <= retention.group_bytes_max < before + size and row is not None and row.floor < end:
-                    row.floor = end
-                    self.catalog.put_group(group, row)
+                    self.catalog.put_group(group, replace(row, floor=end))
 
     def _is_invisible(self, segment: Segment, retention: Retention, now_ms: int) -> bool:
         """Whether no reader may see anything of it: deleted, over its group's bytes, or too old."""
