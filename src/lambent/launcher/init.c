@@ -266,6 +266,8 @@ _Noreturn void init_main(const struct build *given) {
     for (uint32_t i = 0; i < build.groups->count; i++) kept[3 + i] = build.groups->at[i].fd;
     keep_only(kept, 3 + build.groups->count);
     if (setsid() < 0) give_up(build.control, "start a session");
+    /* Rootless: the spawner is not the owner of a hidden process's /proc files, and has to write the id maps. */
+    if (build.config->rootless && prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) != 0) give_up(build.control, "show the id maps");
     umask(022);
 
     enter_namespaces(&build);

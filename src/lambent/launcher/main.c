@@ -55,12 +55,14 @@ static int enter_outer(struct failure *failure) {
 }
 
 static int keep_few_capabilities(struct failure *failure) {
+    /* Since Linux 5.12 mapping the parent's id 0, all that a single mapped id leaves, asks for SETFCAP. */
+    uint64_t kept = spawner.config.single_id ? KEPT | BIT(CAP_SETFCAP) : KEPT;
     int last = last_capability();
     if (last < 0) return fail(failure, "read the last capability");
     for (int capability = 0; capability <= last; capability++)
-        if (!(KEPT & BIT(capability)) && prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0)
+        if (!(kept & BIT(capability)) && prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0)
             return fail(failure, "narrow the bounding set");
-    return sys_capset(KEPT) == 0 ? 0 : fail(failure, "narrow the capabilities");
+    return sys_capset(kept) == 0 ? 0 : fail(failure, "narrow the capabilities");
 }
 
 /* The disk pool is tried before it is promised: a machine without loop devices gets a tmpfs, and the server hears why. */
