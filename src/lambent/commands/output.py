@@ -53,10 +53,15 @@ def working(what: str) -> Iterator[Callable[[str], None]]:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> None:
-    """Rows under headings; `right` are the columns that hold numbers. Tab-separated without headings in a pipe."""
+    """Rows under headings; `right` are the columns that hold numbers. In a pipe the same, uncut and uncoloured."""
     if not is_terminal():
-        for row in rows:
-            click.echo("\t".join(row))
+        widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
+        for row in (columns, *rows):
+            cells = [
+                f"{cell:>{width}}" if index in right else f"{cell:<{width}}"
+                for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+            ]
+            click.echo("  ".join(cells).rstrip())
         return
     from rich.console import Console
     from rich.table import Table

@@ -1,0 +1,148 @@
+"""`lambent doctor`: what works on this machine, found by doing it, and what would make more work."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from lambent import __version__
+
+from .configured import configured, loaded
+from .failures import FAILED
+from .machine import found_runtimes
+from .output import is_terminal, print_json, working
+
+if TYPE_CHECKING:
+    from lambent.runtimes.service import Runtimes
+    from lambent.settings import Settings
+
+GOOD, POOR, BAD = "ok", "limited", "missing"
+MARKS = {GOOD: ("✓", "green"), POOR: ("!", "yellow"), BAD: ("✗", "red")}
+WEAK_TIER = "process"
+TMP_POOL = 1
+"""The probe needs one private /tmp, not a server's supply of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    what: str
+    state: str
+    """ok, limited or missing."""
+    words: str
+    notes: tuple[str, ...] = ()
+    """What is missing, a sentence each, with the command that would change it where there is one."""
+
+
+def launcher() -> Finding:
+    """Whether the launcher is there, and if not, what building it said."""
+    from lambent.sandbox.spawner import BINARY
+
+    if BINARY.is_file() and os.access(BINARY, os.X_OK):
+        return Finding("launcher", GOOD, str(BINARY))
+    reason = BINARY.with_name("not-built.txt")
+    said = reason.read_text().strip().splitlines() if reason.is_file() else []
+    notes = (
+        *said[:3],
+        "Install gcc and libc6-dev, or reach a package registry for ziglang, and install Lambent again.",
+    )
+    return Finding("launcher", BAD, "not built: functions cannot be isolated", notes)
+
+
+def isolation(settings: Settings, runtimes: Runtimes) -> Finding:
+    """The tier that a server would take, found by building one sandbox and destroying it."""
+    from lambent.sandbox.choose import prepare
+    from lambent.sandbox.port import SandboxError
+
+    forced = None if settings.sandbox.tier == "auto" else settings.sandbox.tier
+    with tempfile.TemporaryDirectory(prefix="lambent-doctor-") as folder:
+        packages, state = Path(folder, "packages"), Path(folder, "state")
+        packages.mkdir()
+        state.mkdir()
+        try:
+            prepared = prepare(
+                forced,
+                instance=os.urandom(16).hex(),
+                packages_root=packages,
+                images=runtimes.images(),
+                state_dir=state,
+                tmp_pool=TMP_POOL,
+            )
+        except SandboxError as error:
+            return Finding("isolation", BAD, f"{forced} is insisted on and does not work: {error}")
+        try:
+            missing = prepared.spawner.missing if prepared.spawner is not None else ()
+        finally:
+            prepared.abandon()
+    notes = (*prepared.refused, *missing)
+    if prepared.kind == WEAK_TIER:
+        words = "process: a process group with limits, NOT a boundary"
+        return Finding("isolation", POOR, words, notes)
+    return Finding("isolation", GOOD, f"{prepared.kind}: a sandbox was built and destroyed", notes)
+
+
+def interpreters(runtimes: Runtimes) -> Finding:
+    """Which runtimes can run here."""
+    names = runtimes.names()
+    languages = [name for name in names if not name.startswith("provided")]
+    if not languages:
+        note = "`lambent runtimes` says how to get one."
+        return Finding("runtimes", POOR, f"{', '.join(names)}; no Python and no Node.js was found", (note,))
+    return Finding("runtimes", GOOD, ", ".join(names))
+
+
+def data_directory(settings: Settings) -> Finding:
+    """Whether the data directory can be used and has room; it is neither made nor locked."""
+    path = settings.server.data_dir
+    existing = next(folder for folder in (path, *path.parents) if folder.exists())
+    disk = os.statvfs(existing)
+    free_mb = disk.f_bavail * disk.f_frsize // 1_048_576
+    words = f"{path}, {free_mb:,} MB free"
+    if not os.access(existing, os.W_OK | os.X_OK):
+        note = f"Start Lambent as the user of {existing}, or name another directory with --data-dir."
+        return Finding("data", BAD, f"{words}; this user may not write there", (note,))
+    if free_mb < settings.storage.disk_low_water_mb:
+        note = (
+            f"New code and events are refused below storage.disk_low_water_mb = {settings.storage.disk_low_water_mb}."
+        )
+        return Finding("data", POOR, words, (note,))
+    return Finding("data", GOOD, words)
+
+
+@click.command()
+@click.option("--data-dir", metavar="DIR", help="The server's data directory.")
+@click.option("--tier", metavar="NAME", help="Try one isolation tier: container, rootless or process.")
+@configured
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
+def command(
+    data_dir: str | None, tier: str | None, config: Path | None, assignments: tuple[str, ...], as_json: bool
+) -> int:
+    """Say what this machine can isolate and run, what is missing, and which command would change that.
+
+    Run it as the user that runs the server. The status is 0 when functions are isolated and there is a runtime.
+    """
+    options = {"server.data_dir": ("--data-dir", data_dir), "sandbox.tier": ("--tier", tier)}
+    settings = loaded(config, assignments, options).settings
+    with working("Looking at this machine") as words, found_runtimes(settings) as runtimes:
+        words("Building a sandbox")
+        findings = [launcher(), isolation(settings, runtimes), interpreters(runtimes), data_directory(settings)]
+    if as_json:
+        print_json({"version": __version__, "findings": [asdict(finding) for finding in findings]})
+    else:
+        for finding in findings:
+            _print(finding)
+    return 0 if all(finding.state == GOOD for finding in findings) else FAILED
+
+
+def _print(finding: Finding) -> None:
+    mark, colour = MARKS[finding.state]
+    shown = click.style(mark, fg=colour) if is_terminal() else mark
+    click.echo(f"{shown} {finding.what:<10} {finding.words}")
+    for note in finding.notes:
+        click.echo(f"             {note}")
