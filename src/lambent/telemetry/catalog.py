@@ -12,9 +12,11 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Protocol
+
+import orjson
 
 from .index import StreamKey, Usage, UsageKey
 
@@ -31,6 +33,7 @@ class GroupRow:
     retention_days: int | None = None
     floor: Position = NOWHERE
     is_deleted: bool = False
+    tags: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -107,7 +110,7 @@ pragma journal_mode = wal;
 pragma synchronous = full;
 create table if not exists groups (
   account text, region text, name text, created_ms integer not null, retention_days integer,
-  floor_segment integer not null, floor_offset integer not null, is_deleted integer not null,
+  floor_segment integer not null, floor_offset integer not null, is_deleted integer not null, tags text not null,
   primary key (account, region, name)) without rowid;
 create table if not exists streams (
   account text, region text, log_group text, name text, created_ms integer not null,
@@ -133,10 +136,10 @@ class SqliteCatalog:
         self._rows = MemoryCatalog()
         self.groups, self.streams = self._rows.groups, self._rows.streams
         self.rolled, self.rolled_segments = self._rows.rolled, self._rows.rolled_segments
-        for account, region, name, created_ms, days, segment, offset, deleted in self._db.execute(
-            "select * from groups"
-        ):
-            self.groups[account, region, name] = GroupRow(created_ms, days, (segment, offset), bool(deleted))
+        for row in self._db.execute("select * from groups"):
+            account, region, name, created_ms, days, segment, offset, deleted, tags = row
+            stored = GroupRow(created_ms, days, (segment, offset), bool(deleted), orjson.loads(tags))
+            self.groups[account, region, name] = stored
         for account, region, group, name, created_ms, segment, offset, deleted in self._db.execute(
             "select * from streams"
         ):
@@ -177,8 +180,8 @@ class SqliteCatalog:
     def _write_group(self, key: GroupKey, row: GroupRow) -> None:
         with self._writing():
             self._db.execute(
-                "insert or replace into groups values (?, ?, ?, ?, ?, ?, ?, ?)",
-                (*key, row.created_ms, row.retention_days, *row.floor, row.is_deleted),
+                "insert or replace into groups values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (*key, row.created_ms, row.retention_days, *row.floor, row.is_deleted, orjson.dumps(row.tags).decode()),
             )
 
     def forget_group(self, key: GroupKey) -> None:

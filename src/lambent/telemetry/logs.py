@@ -7,11 +7,12 @@ carry the published words. Source: Amazon CloudWatch Logs API Reference and quot
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from ..domain.clock import Clock
+from ..domain.limits import TAGS_PER_RESOURCE_MAX
 from ..domain.names import Scope
 from .attempt import LogLine, UserEvents
 from .catalog import NOWHERE, GroupKey, GroupRow, Position, StreamRow
@@ -227,7 +228,7 @@ class Logs:
         matcher = compile_pattern(pattern)
         return Follower(self._records, key, streams=chosen, matcher=matcher, events_max=events_max)
 
-    def create_group(self, scope: Scope, name: str) -> None:
+    def create_group(self, scope: Scope, name: str, tags: Mapping[str, str] | None = None) -> None:
         if _GROUP_NAME.fullmatch(name) is None:
             raise invalid(name, "logGroupName", r"Member must satisfy regular expression pattern: [\.\-_/#A-Za-z0-9]+")
         if name.lower().startswith("aws/"):
@@ -237,7 +238,8 @@ class Logs:
             raise LogsAlreadyExists("The specified log group already exists")
         gone = self._records.catalog.groups.get(key)
         floor = gone.floor if gone is not None else NOWHERE
-        self._records.catalog.put_group(key, GroupRow(self._clock.wall_ms(), floor=floor))
+        row = GroupRow(self._clock.wall_ms(), floor=floor, tags=_checked_tags(tags or {}))
+        self._records.catalog.put_group(key, row)
 
     def delete_group(self, scope: Scope, name: str) -> None:
         """The group's log is gone at once; the usage of what ran stays in the ledger."""
@@ -303,9 +305,14 @@ class Logs:
             expired_end=expired or None,
         )
 
-    def check_group(self, scope: Scope, name: str) -> None:
-        """Raises ResourceNotFoundException unless the group exists."""
-        self._group(scope, name)
+    def tags(self, scope: Scope, group: str) -> dict[str, str]:
+        return dict(self._records.catalog.groups[self._group(scope, group)].tags)
+
+    def change_tags(self, scope: Scope, group: str, put: Mapping[str, str], remove: Sequence[str] = ()) -> None:
+        key = self._group(scope, group)
+        row = self._records.catalog.groups[key]
+        kept = {name: value for name, value in row.tags.items() if name not in remove}
+        self._records.catalog.put_group(key, replace(row, tags=_checked_tags(kept | dict(put))))
 
     def _group(self, scope: Scope, name: str) -> GroupKey:
         key = (scope.account, scope.region, name)
@@ -349,3 +356,9 @@ class _Chooser:
         if self._prefix is not None and not key[3].startswith(self._prefix):
             return None
         return self._views.floor(key)
+
+
+def _checked_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    if len(tags) > TAGS_PER_RESOURCE_MAX:
+        raise LogsInvalidParameter(f"A log group has at most {TAGS_PER_RESOURCE_MAX} tags.")
+    return dict(tags)

@@ -129,21 +129,30 @@ def _filter_events(logs: Logs, scope: Scope, given: Input) -> dict[str, Any]:
 
 
 def _tags(logs: Logs, scope: Scope, given: Input) -> dict[str, Any]:
-    logs.check_group(scope, _name_in_arn(scope, _required(given, "resourceArn")))
-    return {"tags": {}}
+    return {"tags": logs.tags(scope, _name_in_arn(scope, _required(given, "resourceArn")))}
 
 
 def _group_tags(logs: Logs, scope: Scope, given: Input) -> dict[str, Any]:
-    logs.check_group(scope, _required(given, "logGroupName"))
-    return {"tags": {}}
+    return {"tags": logs.tags(scope, _required(given, "logGroupName"))}
+
+
+def _tag(logs: Logs, scope: Scope, given: Input) -> dict[str, Any]:
+    logs.change_tags(scope, _name_in_arn(scope, _required(given, "resourceArn")), _tag_map(given) or {})
+    return {}
+
+
+def _untag(logs: Logs, scope: Scope, given: Input) -> dict[str, Any]:
+    names = given.get("tagKeys")
+    if not isinstance(names, list):
+        raise _missing("tagKeys")
+    logs.change_tags(scope, _name_in_arn(scope, _required(given, "resourceArn")), {}, names)
+    return {}
 
 
 def _create_group(logs: Logs, scope: Scope, given: Input) -> dict[str, Any]:
-    if given.get("tags"):
-        raise LogsInvalidParameter("Tags of log groups are not kept by Lambent: leave them out.")
     if given.get("kmsKeyId"):
         raise LogsInvalidParameter("Log groups are not encrypted with KMS keys by Lambent: leave kmsKeyId out.")
-    logs.create_group(scope, _required(given, "logGroupName"))
+    logs.create_group(scope, _required(given, "logGroupName"), _tag_map(given))
     return {}
 
 
@@ -216,6 +225,8 @@ _CHANGING: dict[str, _Operation] = {
     "PutRetentionPolicy": _put_retention,
     "DeleteRetentionPolicy": _delete_retention,
     "PutLogEvents": _put_events,
+    "TagResource": _tag,
+    "UntagResource": _untag,
 }
 OPERATIONS = frozenset((*_READING, *_CHANGING))
 
@@ -286,6 +297,15 @@ def _text(given: Input, name: str) -> str | None:
     if value is not None and not isinstance(value, str):
         raise LogsInvalidParameter(f"{name} is a string.")
     return value
+
+
+def _tag_map(given: Input) -> dict[str, str] | None:
+    tags = given.get("tags")
+    if tags is None:
+        return None
+    if not isinstance(tags, dict) or not all(isinstance(text, str) for pair in tags.items() for text in pair):
+        raise LogsInvalidParameter("tags is a map of strings.")
+    return tags
 
 
 def _whole(given: Input, name: str) -> int | None:
