@@ -11,8 +11,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
+from ...domain.errors import ServiceFault
 from ...domain.names import Scope
-from ...telemetry.errors import LogsError, LogsInvalidParameter, LogsNotServed
+from ...telemetry.errors import LogsError, LogsInvalidParameter, LogsNotServed, LogsUnavailable
 from ...telemetry.groups import GroupView, StreamView
 from ...telemetry.logs import Logs
 from ...telemetry.paging import event_id
@@ -52,7 +53,10 @@ class LogsResource:
             # Reading renders and scans: on a thread, so that invocations do not wait for it.
             return await asyncio.to_thread(_READING[operation], self._logs, caller.scope, members)
         if operation in _CHANGING:
-            return _CHANGING[operation](self._logs, caller.scope, members)
+            try:
+                return _CHANGING[operation](self._logs, caller.scope, members)
+            except (ServiceFault, OSError) as error:  # a disk that is full or fails
+                raise LogsUnavailable(f"The logs cannot be written now: {error}") from error
         raise LogsNotServed(f"{operation} is not served by Lambent. {_REMEDIES.get(operation, _REMEDY)}")
 
 
