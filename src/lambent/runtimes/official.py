@@ -10,10 +10,16 @@ NODE_ENTRIES = ("node_modules/aws-lambda-ric/index.mjs", "node_modules/aws-lambd
 """Where the client's versions 4 and 3 keep their entry."""
 
 
+def node_client(interpreter: Interpreter) -> str:
+    """Major version of the Node.js client: 4 knows no callbacks, as the service from Node.js 24 on."""
+    return "4" if int(interpreter.version) >= 24 else "3"
+
+
 def directory(clients: Path, interpreter: Interpreter) -> Path:
-    """Where the client for an interpreter is installed; one for each Python (native code), one for each Node major."""
-    suffix = "" if interpreter.family == "python" else ".x"
-    return clients / f"{interpreter.family}{interpreter.version}{suffix}"
+    """Where the client for an interpreter is installed: one for each Python (native code), two for all of Node.js."""
+    if interpreter.family == "python":
+        return clients / f"python{interpreter.version}"
+    return clients / f"nodejs-client-{node_client(interpreter)}"
 
 
 def is_installed(clients: Path, interpreter: Interpreter) -> bool:

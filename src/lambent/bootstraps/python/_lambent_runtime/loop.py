@@ -258,8 +258,10 @@ def serve(channel, handler, streams):
 def _parse(text, what):
     if not text:
         return None
+    import json
+
     try:
-        return values.decode(text)
+        return json.loads(text)
     except Exception as error:
         raise Fault("Runtime.LambdaContextUnmarshalError", "Unable to parse {} JSON: {}".format(what, error))
 

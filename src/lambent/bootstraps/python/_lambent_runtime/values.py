@@ -1,9 +1,8 @@
 """JSON in and out, as the published client does it: events by a strict parser, results by a lenient encoder.
 
 The published client encodes with `simplejson`, which differs from the standard library: `Decimal` becomes a number,
-named tuples become objects, `bytes` inside a result become strings, U+2028 and U+2029 are always escaped. Results made
-only of plain types, nearly all, encode the same way in both, so they take the standard library's C encoder; what else
-there is goes through `encode_any`. The `_json` accelerator is used without the `json` package, whose import costs
+named tuples become objects, `bytes` inside a result become strings. Results made only of plain types, nearly all, encode
+the same way in both, so they take the standard library's C encoder; what else there is goes through `encode_any`. The `_json` accelerator is used without the `json` package, whose import costs
 several milliseconds (`re`, `enum`) that most handlers never need.
 """
 
@@ -50,7 +49,8 @@ def decode(text):
         value, end = _scan(text, 0)
         if end == len(text):
             return value
-    except (StopIteration, ValueError):
+    except (StopIteration, ValueError, SystemError):
+        # SystemError: 3.10 and 3.11 look for the exception's class in json.decoder and set none where that is missing.
         pass
     return _decode_carefully(text)
 
@@ -85,21 +85,17 @@ def encode(value):
     """The JSON text of a result. Raises TypeError, ValueError, ... with the words that the caller is told."""
     kind = type(value)
     if kind is str:
-        text = _quote(value)
-    elif kind is dict or kind is list:
+        return _quote(value)
+    if kind is dict or kind is list:
         parts = get_referents(value)
         kinds = set(map(type, parts))
         if kinds <= _LEAVES:
-            text = "".join(_encode_flat(value, 0))
-        elif _is_plain(value, parts, kinds):
-            text = "".join(make_encoder({}, _refuse, _quote, None, ": ", ", ", False, False, True)(value, 0))
-        else:
-            return encode_any(value)
+            return "".join(_encode_flat(value, 0))
+        if _is_plain(value, parts, kinds):
+            return "".join(make_encoder({}, _refuse, _quote, None, ": ", ", ", False, False, True)(value, 0))
     elif kind in _LEAVES:
-        text = "".join(_encode_flat(value, 0))
-    else:
-        return encode_any(value)
-    return text if text.isascii() else _escape_separators(text)
+        return "".join(_encode_flat(value, 0))
+    return encode_any(value)
 
 
 def _is_plain(value, parts, kinds):
@@ -115,11 +111,6 @@ def _is_plain(value, parts, kinds):
         parts = get_referents(*level.values())
         kinds = set(map(type, parts))
     return False
-
-
-def _escape_separators(text):
-    """Line and paragraph separators occur only inside strings; they end lines in JavaScript and are escaped."""
-    return text.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
 def _refuse(value):
@@ -138,8 +129,7 @@ def encode_any(value):
 
 
 def _string(value):
-    text = _quote(str.__str__(value))
-    return text if text.isascii() else _escape_separators(text)
+    return _quote(str.__str__(value))
 
 
 def _float(value):
