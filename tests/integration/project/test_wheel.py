@@ -1,0 +1,85 @@
+"""The wheel, built as pip builds it from a clean clone: everything is inside, and it says for which platform."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+SLOW = pytest.mark.skipif(
+    not os.environ.get("LAMBENT_TEST_SLOW"), reason="takes a minute and 100 MB from a registry: set LAMBENT_TEST_SLOW"
+)
+COMPILERS = ("cc", "c89", "c99", "gcc", "clang", "tcc")
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files under version control as they are now, nothing else."""
+    target = tmp_path_factory.mktemp("clone")
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
+    for name in filter(None, listed.decode().split("\0")):
+        if (ROOT / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, target / name)
+    return target
+
+
+def wheel(clone: Path, out: Path, path: str) -> Path:
+    """`pip wheel`, with build isolation, as `pip install .` does it. Skips aloud where no registry answers."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", str(out), str(clone)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PATH": path},
+    )
+    if done.returncode != 0 and "No matching distribution found for setuptools" in done.stdout + done.stderr:
+        pytest.skip("no package registry answers: setuptools cannot be had")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return next(out.glob("lambent-*.whl"))
+
+
+def check(built: Path) -> None:
+    names = zipfile.ZipFile(built).namelist()
+    assert built.name.endswith(".whl")
+    assert "-py3-none-linux_" in built.name
+    listed = subprocess.run(["git", "ls-files", "src"], cwd=ROOT, capture_output=True, check=True, text=True).stdout
+    sources = {name.removeprefix("src/") for name in listed.splitlines() if (ROOT / name).is_file()}
+    assert sources <= set(names), f"not in the wheel: {sorted(sources - set(names))}"
+    for ending in (
+        "launcher/bin/lambent-launcher",
+        "api/operations.json",
+        ".sql",
+        "bootstrap.py",
+        "bootstrap.mjs",
+        "py.typed",
+    ):
+        assert any(name.endswith(ending) for name in names), ending
+    with zipfile.ZipFile(built) as archive:
+        info = archive.getinfo("lambent/launcher/bin/lambent-launcher")
+        assert info.external_attr >> 16 & 0o111, "the launcher is not executable in the wheel"
+        assert archive.read(info)[:4] == b"\x7fELF"
+
+
+@pytest.mark.timeout(300)
+def test_the_wheel_holds_everything_and_names_its_platform(clone: Path, tmp_path: Path) -> None:
+    check(wheel(clone, tmp_path, os.environ["PATH"]))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@SLOW
+def test_without_a_compiler_the_build_brings_its_own(clone: Path, tmp_path: Path) -> None:
+    bare = tmp_path / "bin"
+    bare.mkdir()
+    for folder in ("/usr/bin", "/bin"):
+        for program in Path(folder).iterdir():
+            is_compiler = program.name in COMPILERS or "gcc" in program.name or "clang" in program.name
+            if not is_compiler and not (bare / program.name).exists():
+                (bare / program.name).symlink_to(program)
+    check(wheel(clone, tmp_path / "out", str(bare)))
