@@ -184,13 +184,24 @@ def test_counts_and_ages_per_function(run: Run) -> None:
     async def scenario(queue: EventQueue) -> None:
         assert queue.oldest_accepted_ms(A) is None
         for i in range(3):
-            await queue.append(replace(event(A, str(i)), accepted_ms=NOW - i))
+            await queue.append(replace(event(A, str(i)), accepted_ms=NOW + i))
         await queue.append(event(B))
         (held,) = await queue.lease(NOW, 1, lambda ref: 1 if ref == A else 0)
         assert (len(queue), queue.count(A), queue.count(B), queue.count(C)) == (4, 3, 1, 0)
-        assert queue.oldest_accepted_ms(A) == NOW - 2
+        assert queue.oldest_accepted_ms(A) == NOW
         await queue.settle(held)
         assert queue.count(A) == 2
+        assert queue.oldest_accepted_ms(A) == NOW + 1
+        for i in range(300):  # settled events leave nothing behind while an older one stays
+            await queue.append(replace(event(C, str(i)), accepted_ms=NOW + i))
+            for held in await queue.lease(NOW, 1, lambda ref: int(ref == C)):
+                if i:
+                    await queue.settle(held)
+                else:
+                    first = held
+            assert queue.oldest_accepted_ms(C) == NOW
+        await queue.settle(first)
+        assert queue.oldest_accepted_ms(C) is None
 
     run(scenario)
 

@@ -11,6 +11,7 @@ one that is throttled, costs the others one turn.
 from __future__ import annotations
 
 import heapq
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -94,7 +95,7 @@ class EventQueue(Protocol):
         """Events of one function that are not settled."""
 
     def oldest_accepted_ms(self, ref: FunctionRef) -> int | None:
-        """When the oldest event of one function that is not settled was accepted."""
+        """When the first accepted of one function's unsettled events was accepted."""
 
     def __len__(self) -> int:
         """Events of all functions that are not settled."""
@@ -115,11 +116,12 @@ class _Entry:
 class _Lane:
     """One function's events; on the ready list, in the timers, or (nothing waits) in neither."""
 
-    __slots__ = ("count", "is_ready", "ref", "timer_ms", "waiting")
+    __slots__ = ("accepted", "count", "is_ready", "ref", "timer_ms", "waiting")
 
     def __init__(self, ref: FunctionRef) -> None:
         self.ref = ref
         self.waiting: list[tuple[int, int]] = []  # heap of (due_ms, id)
+        self.accepted: deque[int] = deque()  # ids in order of acceptance; settled ones leave when they are met
         self.count = 0
         self.is_ready = False
         self.timer_ms: int | None = None
@@ -145,6 +147,9 @@ class Backlog:
         if lane is None:
             lane = self._lanes[ref] = _Lane(ref)
         lane.count += 1
+        lane.accepted.append(id)
+        if len(lane.accepted) > 2 * lane.count + 64:
+            lane.accepted = deque(kept for kept in lane.accepted if kept in self._entries)
         self._wait(lane, due_ms, id)
 
     def take(self, now_ms: int, limit: int, room: Callable[[FunctionRef], int]) -> list[int]:
@@ -219,9 +224,12 @@ class Backlog:
         return 0 if lane is None else lane.count
 
     def oldest_accepted_ms(self, ref: FunctionRef) -> int | None:
-        if ref not in self._lanes:
+        lane = self._lanes.get(ref)
+        if lane is None:
             return None
-        return min(entry.accepted_ms for entry in self._entries.values() if entry.ref == ref)
+        while lane.accepted[0] not in self._entries:
+            lane.accepted.popleft()
+        return self._entries[lane.accepted[0]].accepted_ms
 
     def hold(self, id: int) -> Hold | None:
         """Where an event stands; None when it is settled or was never there."""
