@@ -32,7 +32,9 @@ from lambent.stores.writer import Writer
 A, B = (FunctionRef("123456789012", "us-east-1", name) for name in ("a", "b"))
 ELSEWHERE = FunctionRef("123456789012", "eu-west-1", "a")
 
-PLAIN = Configuration("arn:aws:iam::123456789012:role/r", "python3.13", "app.handler", Logging("Text", None, None, "/g"))
+PLAIN = Configuration(
+    "arn:aws:iam::123456789012:role/r", "python3.13", "app.handler", Logging("Text", None, None, "/g")
+)
 FULL = Configuration(
     role="arn:aws:iam::123456789012:role/r",
     runtime=None,

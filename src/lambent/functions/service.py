@@ -108,10 +108,18 @@ class Functions:
         """Up to `most` function names that sort behind `after`, in order."""
         return self._registry.names(scope, after, most)
 
+    def all(self) -> Iterator[Function]:
+        """Every function of every account."""
+        return iter(self._registry)
+
     def reserved(self, ref: FunctionRef) -> int | None:
         """Reserved concurrency; None when not set or when there is no such function."""
         function = self._registry.find(ref)
         return None if function is None else function.reserved
+
+    def reservations(self) -> Iterator[tuple[FunctionRef, int]]:
+        """Every function with reserved concurrency, and how much."""
+        return ((one.ref, one.reserved) for one in self._registry if one.reserved is not None)
 
     def unreserved(self, scope: Scope) -> int:
         """The account's concurrency that is not set aside for single functions."""

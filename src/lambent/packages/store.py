@@ -170,6 +170,7 @@ class Packages:
             _log.info("an archive was refused: %s", error.reason)
             raise
         (incoming / "unpacked").write_text(str(unpacked_bytes))
+        (incoming / "unpacked").chmod(0o644)
         now_s = self._clock.wall_ms() / 1_000
         incoming.chmod(0o755)
         os.utime(incoming, (now_s, now_s))
