@@ -46,7 +46,10 @@ class Latency:
 
 
 def latency(target: Target, *, seconds: float, warm_up: int = 200) -> Latency:
-    """One connection, one request at a time, for `seconds`; every answer must be a 200."""
+    """One connection, one request at a time, for `seconds`; every answer must be a 200.
+
+    The first `warm_up` samples are thrown away.
+    """
     samples: list[int] = []
     with socket.create_connection((target.host, target.port)) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -55,14 +58,22 @@ def latency(target: Target, *, seconds: float, warm_up: int = 200) -> Latency:
         while time.monotonic() < end or len(samples) < warm_up + 10:
             begin = time.perf_counter_ns()
             connection.sendall(request)
-            _read_answer(connection)
+            read_answer(connection)
             samples.append(time.perf_counter_ns() - begin)
     kept = sorted(samples[warm_up:])
     pick = lambda q: kept[min(len(kept) - 1, int(len(kept) * q))] / 1_000  # noqa: E731
     return Latency(len(kept), pick(0.5), pick(0.9), pick(0.99))
 
 
-def _read_answer(connection: socket.socket) -> bytes:
+def read_answer(connection: socket.socket) -> bytes:
+    head, body = read_response(connection)
+    if not head.startswith(b"HTTP/1.1 200"):
+        raise AssertionError(head.split(b"\r\n")[0].decode() + " " + body.decode(errors="replace"))
+    return body
+
+
+def read_response(connection: socket.socket) -> tuple[bytes, bytes]:
+    """Head and body of the next response, whatever its status."""
     data = connection.recv(65_536)
     while b"\r\n\r\n" not in data:
         more = connection.recv(65_536)
@@ -70,18 +81,25 @@ def _read_answer(connection: socket.socket) -> bytes:
             raise ConnectionError("the server closed the connection")
         data += more
     head, _, body = data.partition(b"\r\n\r\n")
-    if not head.startswith(b"HTTP/1.1 200"):
-        raise AssertionError(head.split(b"\r\n")[0].decode() + " " + body.decode(errors="replace"))
     match = re.search(rb"(?i)content-length:\s*(\d+)", head)
     if match is None:
         if b"chunked" not in head.lower():
             raise AssertionError("answer without a length")
         while not body.endswith(b"0\r\n\r\n"):
             body += connection.recv(65_536)
-        return body
+        return head, body
     while len(body) < int(match.group(1)):
         body += connection.recv(65_536)
-    return body
+    return head, body
+
+
+def once(target: Target) -> float:
+    """One request on a connection of its own, connecting included; milliseconds."""
+    begin = time.perf_counter_ns()
+    with socket.create_connection((target.host, target.port)) as connection:
+        connection.sendall(target.request())
+        read_answer(connection)
+    return (time.perf_counter_ns() - begin) / 1e6
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,18 @@ class Lambent:
         """The server; spawner, inits and runtimes are its descendants."""
         return (self.pid,)
 
+    def tree(self) -> list[int]:
+        """The server and all its descendants, now."""
+        parents = {}
+        for entry in os.listdir("/proc"):
+            if entry.isdigit():
+                with contextlib.suppress(OSError):
+                    parents[int(entry)] = int(Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()[1])
+        found = [self.pid]
+        for pid in found:
+            found += [child for child, parent in parents.items() if parent == pid]
+        return found
+
     def call(self, method: str, path: str, body: dict[str, object] | None = None) -> dict[str, object]:
         """One control-plane call; raises RuntimeError with the answer's text when it is refused."""
         data = json.dumps(body).encode() if body is not None else None

@@ -20,7 +20,12 @@ def _latency_arm(target: Target, pids: tuple[int, ...]) -> Callable[[], Measurem
         found = latency(target, seconds=SECONDS)
         spent = cpu_us(pids) - before
         return Measurement(
-            {"p50_us": found.p50_us, "p99_us": found.p99_us, "per_s": found.count / SECONDS, "cpu_us": spent / found.count}
+            {
+                "p50_us": found.p50_us,
+                "p99_us": found.p99_us,
+                "per_s": found.count / SECONDS,
+                "cpu_us": spent / found.count,
+            }
         )
 
     return take
@@ -40,7 +45,9 @@ def _throughput_arm(target: Target, pids: tuple[int, ...], connections: int) -> 
 
 def warm_environments(server: Lambent, target: Target, count: int) -> None:
     """Have `count` environments initialised by that many invocations at once."""
-    threads = [threading.Thread(target=latency, args=(target,), kwargs={"seconds": 0.5, "warm_up": 1}) for _ in range(count)]
+    threads = [
+        threading.Thread(target=latency, args=(target,), kwargs={"seconds": 0.5, "warm_up": 1}) for _ in range(count)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -55,7 +62,10 @@ def run(rounds: int) -> list[Comparison]:
         floor: Running = stack.enter_context(relay())
         floor4: Running = stack.enter_context(relay(28_095, workers=4))
         echo = server.deploy("echo", {"app.py": ECHO_PYTHON})
-        four = server.deploy("four", {"app.py": ECHO_PYTHON}, )
+        four = server.deploy(
+            "four",
+            {"app.py": ECHO_PYTHON},
+        )
         server.call("PUT", "/2017-10-31/functions/four/concurrency", {"ReservedConcurrentExecutions": 4})
         latency(echo, seconds=0.3, warm_up=50)
         comparisons = [
