@@ -9,7 +9,7 @@ import asyncio
 import os
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,24 +59,28 @@ class S3Source:
                 "or send the code as ZipFile."
             )
         descriptor, name = tempfile.mkstemp(prefix=INCOMING, dir=self._directory)
+        os.close(descriptor)
         try:
-            try:
-                async with self._room:
-                    await asyncio.to_thread(self._fetch, bucket, key, version, descriptor)
-            finally:
-                os.close(descriptor)
+            async with self._room:
+                await asyncio.to_thread(self._fetch, bucket, key, version, name)
             yield Path(name)
         finally:
             os.unlink(name)
 
-    def _fetch(self, bucket: str, key: str, version: str | None, descriptor: int) -> None:
+    def close(self) -> None:
+        """Let go of the connections that are kept for the next fetch."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def _fetch(self, bucket: str, key: str, version: str | None, name: str) -> None:
         botocore = _botocore()
         request = {"Bucket": bucket, "Key": key} | ({} if version is None else {"VersionId": version})
-        # Our own copy: a caller that is cancelled closes its descriptor while this thread may still write.
-        with open(os.dup(descriptor), "wb") as file:
+        # For update, never made anew: a caller that was cancelled has removed the file by now.
+        with open(name, "r+b") as file:
             try:
                 answer = self._connect(botocore).get_object(**request)
-                with answer["Body"] as body:
+                with closing(answer["Body"]) as body:
                     if answer["ContentLength"] > OBJECT_BYTES_MAX:
                         raise UnzippedTooLarge(OBJECT_BYTES_MAX)
                     for chunk in body.iter_chunks(_CHUNK_BYTES):
