@@ -20,6 +20,7 @@ from lambent.api.foreign import Protocol, foreign_error, protocol_of, service_no
 from lambent.api.invoking import InvokeParameters
 from lambent.api.parse import Unreadable, parse_input
 from lambent.api.ports import Authenticator, Handler, InvokeDoor, RequestContext, TargetHandler
+from lambent.api.retry import SDK_INVOCATION_ID, sdk_invocation_id
 from lambent.api.routing import Router, UnknownOperation
 from lambent.api.running import Running
 from lambent.api.serialise import serialise
@@ -104,9 +105,9 @@ class PublicDoor:
             raise ValueError(f"{operation} has a handler already")
         self._handlers[operation] = handler
 
-    def mount_target(self, prefix: str, handler: TargetHandler) -> None:
-        """Serve a JSON 1.1 service: requests whose `X-Amz-Target` is `prefix.Operation`."""
-        self._targets[prefix] = handler
+    def mount_target(self, target: str, handler: TargetHandler) -> None:
+        """Serve a JSON 1.1 service: requests whose `X-Amz-Target` is `target.Operation`."""
+        self._targets[target] = handler
 
     def mount_service(self, name: str, application: Application) -> None:
         """Serve all requests signed for the service `name`, as the credential scope spells it."""
@@ -270,6 +271,7 @@ class PublicDoor:
             handler = self._handlers.get(operation.name)
             if handler is None:
                 raise self._not_served(operation)
+            sdk_invocation_id.set(_text(request.header(SDK_INVOCATION_ID)))  # this task's own context
             answer = await handler(context.caller, values)
             status, headers, body = serialise(operation, answer.output, answer.status)
         except Exception as error:
@@ -341,6 +343,10 @@ class PublicDoor:
         head_only = exchange.request.method == "HEAD"
         headers, body = foreign_error(protocol, status, answer.code, answer.message, request_id, head_only=head_only)
         exchange.respond(status, headers, body)
+
+
+def _text(header: bytes | None) -> str | None:
+    return None if header is None else header.decode("latin-1")
 
 
 def _document(body: bytes) -> dict[str, Any]:

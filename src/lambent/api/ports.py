@@ -63,7 +63,11 @@ class Authenticator(Protocol):
     """Who is calling, in two steps: what the request says at its head, and whether that is true once the body is there."""
 
     def identify(self, request: Request) -> Caller:
-        """Read, do not verify: account, region and service of the credential scope. Raises Unauthenticated."""
+        """Read, do not verify: account, region and service of the credential scope. Raises Unauthenticated.
+
+        `request.origin` says which sandbox's listener it came through, if any: then the caller acts for that
+        environment's account, whatever the request claims.
+        """
 
     def verify(self, request: Request, caller: Caller) -> Awaitable[None] | None:
         """Check the signature over head and body. None: it is right. An awaitable, if hashing went to a thread; it or the

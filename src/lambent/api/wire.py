@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import orjson
 
@@ -96,9 +96,19 @@ def wire_error(error: BaseException) -> WireError:
         return error.row
     if isinstance(error, errors.Unauthenticated):
         return WireError(403, error.code)
+    if isinstance(error, LambentError) and isinstance(error, Coded):
+        return WireError(error.status, error.code)
     if isinstance(error, UnknownOperation) and error.allowed:
         return METHOD_NOT_ALLOWED
     return next((WIRE[kind] for kind in type(error).__mro__ if kind in WIRE), SERVICE)
+
+
+@runtime_checkable
+class Coded(Protocol):
+    """An error of another service's, which brings its own code and status along."""
+
+    code: str
+    status: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,7 +85,11 @@ def request_of(method: str, target: str, headers: dict[str, str] | None = None, 
 
 
 async def send(
-    door: PublicDoor, method: str, target: str, headers: dict[str, str] | None = None, body: bytes = b""
+    door: PublicDoor,
+    method: str,
+    target: str,
+    headers: dict[str, str] | None = None,
+    body: bytes = b"",
 ) -> Reply:
     """Do what the HTTP core does with one request, and wait for its answer."""
     reply: Any = Reply(request_of(method, target, headers, body))

@@ -13,6 +13,7 @@ from tests.unit.api.doubles import Believing, Reply, request_of, send
 
 from lambent.api.door import JSON_THREAD_BYTES, PublicDoor
 from lambent.api.ports import Answer
+from lambent.api.retry import sdk_invocation_id
 from lambent.api.running import Running
 from lambent.api.sizes import (
     CONTROL_BYTES_MAX,
@@ -141,6 +142,19 @@ async def test_a_large_body_is_parsed_in_a_thread(door: PublicDoor) -> None:
     body = json.dumps({"ZipFile": base64.b64encode(bytes(JSON_THREAD_BYTES)).decode()}).encode()
     assert (await send(door, "PUT", f"{FUNCTION}/code", body=body)).status == 200
     assert seen == [JSON_THREAD_BYTES]
+
+
+async def test_a_handler_knows_which_call_of_an_sdk_it_serves(door: PublicDoor) -> None:
+    seen: list[str | None] = []
+
+    async def remember(caller: Any, values: dict[str, Any]) -> Answer:
+        seen.append(sdk_invocation_id.get())
+        return Answer({})
+
+    door.register("GetFunction", remember)
+    await send(door, "GET", FUNCTION, {"amz-sdk-invocation-id": "call-1"})
+    await send(door, "GET", FUNCTION)
+    assert seen == ["call-1", None]
 
 
 def test_only_the_table_s_operations_take_a_handler_and_only_one(door: PublicDoor) -> None:

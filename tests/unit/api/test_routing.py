@@ -23,14 +23,14 @@ def line_of(operation: Operation, label: str) -> tuple[bytes, bytes]:
     return path.encode(), query.encode()
 
 
-@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda op: op.name)
 @pytest.mark.parametrize("label", ["my-fn", "arn%3Aaws%3Alambda%3Aus-east-1%3A1%3Afunction%3Af", quote(ARN, safe="")])
-def test_every_operation_is_found_with_and_without_a_trailing_slash(operation: Operation, label: str) -> None:
-    path, query = line_of(operation, label)
-    for written in (path, path + b"/"):
-        found, labels = ROUTER.match(operation.method, written, query)
-        assert found is operation
-        assert labels == [label.encode()] * sum(segment.startswith("{") for segment in operation.path)
+def test_every_operation_is_found_with_and_without_a_trailing_slash(label: str) -> None:
+    for operation in OPERATIONS:
+        path, query = line_of(operation, label)
+        for written in (path, path + b"/"):
+            found, labels = ROUTER.match(operation.method, written, query)
+            assert found is operation
+            assert labels == [label.encode()] * sum(segment.startswith("{") for segment in operation.path)
 
 
 def test_the_twin_is_chosen_by_the_whole_fixed_parameter() -> None:

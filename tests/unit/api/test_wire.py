@@ -82,6 +82,15 @@ def test_an_unknown_subclass_takes_its_nearest_ancestor_s_row() -> None:
     assert wire_error(Special("x")).code == "ResourceConflictException"
 
 
+def test_another_service_s_error_brings_its_own_code() -> None:
+    class Full(LambentError):
+        __module__ = "tests"
+        code = "ServiceUnavailableException"
+        status = 503
+
+    assert (render(Full("x"), "id").status, render(Full("x"), "id").code) == (503, "ServiceUnavailableException")
+
+
 def test_what_nobody_modelled_is_logged_and_answered_without_its_words(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.ERROR):
         answer = render(KeyError("secret"), "request-1")

@@ -1,0 +1,90 @@
+"""A public door behind the real HTTP core on a loopback port of its own, and boto3 clients for it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
+from tests.unit.api.doubles import SCOPE, Someone
+
+from lambent.api.door import PublicDoor
+from lambent.http import Request, serve
+
+START_LIMIT_S = 10.0
+
+
+class ReadingTheScope:
+    """Authentication that believes the credential scope."""
+
+    def identify(self, request: Request) -> Any:
+        found = re.search(rb"Credential=[^/]+/\d+/([^/]+)/([^/]+)/", request.header(b"authorization") or b"")
+        return Someone(found[2].decode() if found else None, SCOPE)
+
+    def verify(self, request: Request, caller: Any) -> None:
+        return None
+
+
+class Running:
+    """One door on one loop in one thread."""
+
+    def __init__(self) -> None:
+        self.door = PublicDoor(ReadingTheScope())
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._main()), name="door")
+        self._thread.start()
+        assert self._ready.wait(START_LIMIT_S)
+
+    async def _main(self) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        server = await serve(self.door)
+        self.port = server.addresses[0][1]
+        self._ready.set()
+        await self._stop.wait()
+        await server.drain(1.0)
+
+    def client(self, service: str = "lambda", **config: Any) -> Any:
+        return boto3.client(
+            service,
+            endpoint_url=f"http://127.0.0.1:{self.port}",
+            region_name="us-east-1",
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+            config=Config(retries={"total_max_attempts": 1}, read_timeout=30, **config),
+        )
+
+    def close(self) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(START_LIMIT_S)
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Running]:
+    """A door for a module's tests."""
+    running = Running()
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def fresh() -> Iterator[Running]:
+    """A door for one test that opens and loses connections as it likes."""
+    running = Running()
+    yield running
+    running.close()
+
+
+@pytest.fixture(scope="module")
+def client(running: Running) -> Iterator[Any]:
+    """A client whose one connection is open before the first test and stays so."""
+    client = running.client()
+    with pytest.raises(ClientError):
+        client.get_account_settings()
+    yield client
+    client.close()
