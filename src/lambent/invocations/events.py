@@ -226,13 +226,18 @@ class EventService:
 
     async def _decided(self, event: Event, flow: _Flow) -> Decision:
         """One attempt, or the reason for none; what is reported about it has been reported."""
-        policy = self._policy(event.ref, event.qualifier)
-        now_ms = self._clock.wall_ms()
         outcome: Outcome | None = None
-        decision: Decision | None = before_attempt(event, policy, now_ms=now_ms, reserved=self._reserved(event.ref))
+        policy, reserved = EventPolicy(), None
+        try:
+            policy, reserved = self._policy(event.ref, event.qualifier), self._reserved(event.ref)
+        except Exception as error:  # a supervisor's, as below
+            outcome = _broken(event, error)
+        now_ms = self._clock.wall_ms()
+        decision: Decision | None = before_attempt(event, policy, now_ms=now_ms, reserved=reserved)
         if decision is None:
-            self._metric(event.ref, "AsyncEventAge", max(0, now_ms - event.accepted_ms))
-            outcome = await self._invoked(event)
+            if outcome is None:
+                self._metric(event.ref, "AsyncEventAge", max(0, now_ms - event.accepted_ms))
+                outcome = await self._invoked(event)
             if isinstance(outcome, Throttled):
                 flow.window = max(1, flow.window // 2)
             elif not isinstance(outcome, ServiceError):
@@ -247,8 +252,7 @@ class EventService:
         try:
             return await self._invoke(event)
         except Exception as error:  # a supervisor's: whatever broke, the event is not lost and nobody waits for it
-            _log.exception("an attempt of event %s of %s failed", event.request_id, event.invoked_arn)
-            return ServiceError(f"{type(error).__name__}: {error}")
+            return _broken(event, error)
 
     async def _reported(self, delivery: Delivery) -> None:
         ref = delivery.event.ref
@@ -277,3 +281,8 @@ class EventService:
             except asyncio.CancelledError:
                 self._queue.abandon(event)
                 raise
+
+
+def _broken(event: Event, error: Exception) -> ServiceError:
+    _log.error("an attempt of event %s of %s failed", event.request_id, event.invoked_arn, exc_info=error)
+    return ServiceError(f"{type(error).__name__}: {error}")

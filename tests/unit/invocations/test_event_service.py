@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from typing import Any
 
 import orjson
@@ -197,7 +197,7 @@ def test_success_goes_to_its_destination_only_where_one_is_configured() -> None:
 
 
 def test_a_bug_in_an_attempt_is_a_service_error_and_is_tried_again() -> None:
-    answers = iter([ValueError("bug"), ServiceError("ours"), OK])
+    answers: Iterator[Outcome | Exception] = iter([ValueError("bug"), ServiceError("ours"), OK])
 
     async def invoke(event: Event) -> Outcome:
         answer = next(answers)
@@ -213,6 +213,30 @@ def test_a_bug_in_an_attempt_is_a_service_error_and_is_tried_again() -> None:
 
     node.run(main)
     assert [at for _, at in node.attempts] == [0, 1, 3]
+
+
+def test_an_event_whose_configuration_cannot_be_read_waits_and_is_not_stuck() -> None:
+    node = Node(always(OK))
+
+    class Broken(dict[FunctionRef, EventPolicy]):
+        def get(self, ref: FunctionRef, default: Any = None) -> Any:
+            raise KeyError("bug")
+
+    async def main() -> None:
+        node.policies = Broken()
+        await node.accept("r1")
+        await asyncio.sleep(10)
+        assert node.attempts == []
+        node.policies = {}
+        await node.accept("r2")
+        await node.settled()
+        node.policies = Broken()
+        await node.accept("r3")
+        await node.settled()
+
+    node.run(main)
+    assert [name for name, _ in node.attempts] == ["r2", "r1"]
+    assert node.log == ["event r3 discarded after 0 attempts (EventAgeExceeded): no destination is configured"]
 
 
 def test_a_sink_that_breaks_costs_the_record_not_the_queue() -> None:
@@ -283,7 +307,7 @@ def test_the_window_follows_the_room_a_function_has() -> None:
 
 
 def test_a_clock_set_forward_makes_events_due_and_set_back_makes_them_wait() -> None:
-    answers = iter([FAILED, FAILED, OK])
+    answers: Iterator[Outcome] = iter([FAILED, FAILED, OK])
 
     async def invoke(event: Event) -> Outcome:
         return next(answers)
