@@ -130,6 +130,7 @@ int main(int argc, char **argv) {
     int config = fcntl(atoi(argv[2]), F_DUPFD_CLOEXEC, 3);
     int both[2] = {spawner.server, config};
     keep_only(both, 2);
+    spawner.lifeline = -1;
     struct answer hello = {.version = PROTOCOL_VERSION, .kind = ANSWER_HELLO};
     bool started = config_read(config, &spawner.config, &failure) == 0;
     close(config);
@@ -138,9 +139,9 @@ int main(int argc, char **argv) {
     hello.error = started ? refused.error : failure.error;
     hello.status = started;
     snprintf(hello.step, sizeof hello.step, "%s", started ? refused.step : failure.step);
-    if (send_message(spawner.server, &hello, sizeof hello, NULL, 0) != 0 || !started) return 1;
-    if (fcntl(spawner.server, F_SETFL, O_NONBLOCK) != 0) return 1;
-    int status = spawner_run(&spawner);
-    warden_dismiss(&spawner);
+    bool told = send_message(spawner.server, &hello, sizeof hello, NULL, 0) == 0;
+    int status = 1;
+    if (told && started && fcntl(spawner.server, F_SETFL, O_NONBLOCK) == 0) status = spawner_run(&spawner);
+    warden_finish(&spawner);
     return status;
 }

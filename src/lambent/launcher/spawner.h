@@ -33,6 +33,7 @@ struct spawner {
     struct groups groups;
     int server, events, packages, helpers, own_mounts;
     pid_t warden;
+    int lifeline; /* closed by our end; the warden reads it */
     struct sandbox *sandboxes;
     uint32_t count;      /* slots */
     uint32_t busy;       /* slots in use */
@@ -67,6 +68,6 @@ int bind_trees(struct spawner *spawner, struct sandbox *sandbox, const struct re
 
 /* warden.c */
 int warden_start(struct spawner *spawner, struct failure *failure);
-void warden_dismiss(struct spawner *spawner);
+void warden_finish(struct spawner *spawner); /* let it sweep, and wait */
 
 #endif

@@ -1,35 +1,22 @@
-/* The warden outlives the spawner by a second: it waits for its end, however it came, and removes the cgroups.
+/* The warden outlives the spawner by a moment: it waits for its end, however it came, and removes the cgroups.
  *
  * Everything else of a killed spawner goes by itself: sandboxes die with it (PDEATHSIG, lifeline socket), mounts with
- * their namespaces, loop devices with their last mount. Directories of cgroups do not.
+ * their namespaces, loop devices with their last mount. Directories of cgroups do not. It keeps two capabilities, KILL
+ * for who is still in them and DAC_OVERRIDE, because the top of a hierarchy is writable by nobody (mode 0555).
  */
 #define _GNU_SOURCE
-#include <poll.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "spawner.h"
 
-/* Nothing is left for it to do. */
-void warden_dismiss(struct spawner *spawner) {
-    groups_sweep(&spawner->groups, true);
-    kill(spawner->warden, SIGKILL);
-    waitpid(spawner->warden, NULL, 0);
-}
-
-int warden_start(struct spawner *spawner, struct failure *failure) {
-    int parent = sys_pidfd_open(getpid());
-    if (parent < 0) return fail(failure, "watch the spawner");
-    pid_t child = fork();
-    if (child != 0) {
-        close(parent);
-        spawner->warden = child;
-        return child > 0 ? 0 : fail(failure, "fork the warden");
-    }
-    int kept[2 * HIERARCHIES_MAX + 1] = {parent};
+static _Noreturn void wait_and_sweep(const struct spawner *spawner, int lifeline) {
+    int kept[2 * HIERARCHIES_MAX + 1] = {lifeline};
     size_t count = 1;
     for (uint32_t i = 0; i < spawner->groups.count && count < 15; i++) {
         kept[count++] = spawner->groups.at[i].fd;
@@ -38,8 +25,28 @@ int warden_start(struct spawner *spawner, struct failure *failure) {
     setsid();
     prctl(PR_SET_NAME, "lambent-warden", 0, 0, 0);
     keep_only(kept, count);
-    struct pollfd ended = {parent, POLLIN, 0};
-    while (poll(&ended, 1, -1) < 1) continue;
+    if (sys_capset(1ull << CAP_KILL | 1ull << CAP_DAC_OVERRIDE) != 0) _exit(1);
+    char nothing;
+    while (read(lifeline, &nothing, 1) < 0 && errno == EINTR) continue;
     groups_sweep(&spawner->groups, true);
     _exit(0);
+}
+
+int warden_start(struct spawner *spawner, struct failure *failure) {
+    int lifeline[2];
+    if (pipe2(lifeline, O_CLOEXEC) != 0) return fail(failure, "make a pipe");
+    spawner->warden = fork();
+    if (spawner->warden < 0) return fail(failure, "fork the warden");
+    if (spawner->warden == 0) {
+        close(lifeline[1]);
+        wait_and_sweep(spawner, lifeline[0]);
+    }
+    close(lifeline[0]);
+    spawner->lifeline = lifeline[1];
+    return 0;
+}
+
+void warden_finish(struct spawner *spawner) {
+    close_fd(&spawner->lifeline);
+    if (spawner->warden > 0) waitpid(spawner->warden, NULL, 0);
 }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import socket
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -184,10 +185,14 @@ class ContainerDriver:
         return self._gone
 
     def forget(self, sandbox: ContainerSandbox) -> None:
-        """The sandbox is destroyed: nothing arrives for it any more."""
+        """The sandbox is destroyed: what ran in it was killed, nothing arrives for it any more."""
         self._sandboxes.pop(sandbox.number, None)
-        for serial in [serial for serial, (number, _) in self._exits.items() if number == sandbox.number]:
-            del self._exits[serial]
+        for on_exit in self._take_exits(sandbox.number):
+            on_exit(Exit(None, signal.SIGKILL, out_of_memory=False))
+
+    def _take_exits(self, number: int) -> list[Callable[[Exit], None]]:
+        serials = [serial for serial, (owner, _) in self._exits.items() if owner == number]
+        return [self._exits.pop(serial)[1] for serial in serials]
 
     async def call(
         self,
@@ -307,8 +312,7 @@ class ContainerDriver:
             known = self._exits.pop(answer.serial, None)
             ended = [] if known is None else [known[1]]
         else:  # pid 1 itself was killed: every program of this sandbox has ended with it
-            serials = [serial for serial, (number, _) in self._exits.items() if number == answer.sandbox]
-            ended = [self._exits.pop(serial)[1] for serial in serials]
+            ended = self._take_exits(answer.sandbox)
         for on_exit in ended:
             if answer.signal:
                 on_exit(Exit(None, answer.signal, out_of_memory, answer.error))
@@ -330,4 +334,4 @@ class ContainerDriver:
                 answered.set_exception(SpawnerGone())
         exits, self._exits = self._exits, {}
         for _, on_exit in exits.values():
-            on_exit(Exit(None, 9, False))
+            on_exit(Exit(None, signal.SIGKILL, out_of_memory=False))
