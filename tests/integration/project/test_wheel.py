@@ -49,14 +49,15 @@ def check(built: Path) -> None:
     assert built.name.endswith(".whl")
     assert "-py3-none-linux_" in built.name
     listed = subprocess.run(["git", "ls-files", "src"], cwd=ROOT, capture_output=True, check=True, text=True).stdout
-    sources = {name.removeprefix("src/") for name in listed.splitlines() if (ROOT / name).is_file()}
+    files = [name for name in listed.splitlines() if (ROOT / name).is_file() and "/." not in name]
+    sources = {name.removeprefix("src/") for name in files}
     assert sources <= set(names), f"not in the wheel: {sorted(sources - set(names))}"
     for ending in (
         "launcher/bin/lambent-launcher",
         "api/operations.json",
         ".sql",
         "bootstrap.py",
-        "bootstrap.mjs",
+        ".mjs",
         "py.typed",
     ):
         assert any(name.endswith(ending) for name in names), ending
