@@ -29,7 +29,7 @@ PAGE_ROWS_MAX = 50
 PAGE_EVENTS_MAX = 10_000
 PAGE_BYTES_MAX = 1_048_576
 EVENT_OVERHEAD_BYTES = 26
-PAGE_FRAMES_MAX = 20_000
+PAGE_FRAMES_MAX = 10_000
 """Records one FilterLogEvents page looks at; a page may end empty with a token, as the service's do."""
 PUT_EVENTS_MAX = 10_000
 PUT_BYTES_MAX = 1_048_576

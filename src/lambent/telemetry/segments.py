@@ -30,6 +30,8 @@ SEGMENT_BYTES_MAX = 3 * 1_048_576
 """After SIGKILL a start reads one segment: this is what it can read in 100 ms."""
 FSYNC_MS = 50
 """What power loss may take."""
+RETRY_S = 1.0
+"""Between two tries of what a failing disk refused to the maintenance thread."""
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 log = logging.getLogger(__name__)
@@ -102,8 +104,10 @@ class FileRecords(BaseRecords):
         self._closing.set()
         self._work.put(None)
         self._thread.join()
-        self._active.seal()
-        self.catalog.close()
+        try:
+            self._active.seal()
+        finally:
+            self.catalog.close()
 
     def _admit(self, origin: Origin, at_ms: int) -> Admitted:
         number = len(self._index.origins) + 1
@@ -208,14 +212,16 @@ class FileRecords(BaseRecords):
 
     def _maintain(self) -> None:
         while (task := self._work.get()) is not None:
-            try:
-                task()
-                self._failure = None
-            except OSError as error:
-                log.exception("records: the disk failed")
-                self._failure = error
-                if not self._closing.wait(1.0):
-                    self._work.put(task)  # nothing is taken meanwhile; a disk that recovers is found out here
+            while True:
+                try:
+                    task()
+                    self._failure = None
+                    break
+                except OSError as error:
+                    log.exception("records: the disk failed")
+                    self._failure = error  # nothing is taken until a retry finds the disk well again
+                    if self._closing.wait(RETRY_S):
+                        break
 
     def _sync_later(self) -> None:
         self._closing.wait(self._fsync_s)

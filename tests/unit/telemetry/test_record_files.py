@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -238,3 +242,92 @@ def test_no_descriptor_stays_open(tmp_path: Path) -> None:
     assert len(os.listdir("/proc/self/fd")) <= before + 5  # the growing segment, the catalog and its log
     records.close()
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_records_are_synced_in_batches_behind_the_writer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    records = fresh(tmp_path, segment_bytes_max=1_048_576)
+    records.drain()
+    synced: list[int] = []
+    sync = os.fsync
+
+    def counting(fd: int) -> None:
+        synced.append(os.fstat(fd).st_size)
+        sync(fd)
+
+    monkeypatch.setattr(os, "fsync", counting)
+    of = origin()
+    for number in range(500):
+        records.append(attempt(of, number))
+    records.drain()
+    size = records.segments()[0].size
+    assert synced[-1] == size
+    assert len(synced) < 500
+    records.sync()
+    assert synced[-1] == size
+    records.close()
+
+
+def test_nothing_is_taken_while_syncing_fails_and_everything_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lambent.telemetry.segments.RETRY_S", 0.0)
+    records = fresh(tmp_path, segment_bytes_max=1_048_576)
+    records.drain()
+    failures = 0
+    seen_twice, is_failing = threading.Event(), True
+    sync = os.fsync
+
+    def failing(fd: int) -> None:
+        nonlocal failures
+        if is_failing:
+            failures += 1
+            if failures >= 2:
+                seen_twice.set()
+            raise OSError(errno.EIO, "Input/output error")
+        sync(fd)
+
+    monkeypatch.setattr(os, "fsync", failing)
+    records.append(attempt(origin(), 0))
+    assert seen_twice.wait(10)
+    with pytest.raises(ServiceFault, match="Input/output error"):
+        records.append(attempt(origin(), 1))
+    is_failing = False
+    records.drain()
+    records.append(attempt(origin(), 2))
+    assert ids(records) == ["r0", "r2"]
+    records.close()
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from lambent.telemetry.attempt import Attempt, Origin
+from lambent.telemetry.segments import FileRecords
+records = FileRecords(Path(sys.argv[1]), fsync_ms=60_000, segment_bytes_max=16_384)
+of = Origin("123456789012", "us-east-1", "f", "1", "0a", "/aws/lambda/f", "s[1]0a", 128)
+number = 0
+while True:
+    records.append(Attempt(of, f"r{number}", 1_764_100_000_000 + number, 1_000, lines=[(1_764_100_000_000, b"x" * 99)]))
+    print(number, flush=True)
+    number += 1
+"""
+
+
+def test_a_killed_process_had_written_what_it_said(tmp_path: Path) -> None:
+    """A real SIGKILL in the middle of appending and closing segments: every attempt that was answered is there."""
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+    ) as process:
+        assert process.stdout is not None
+        for _ in range(700):
+            process.stdout.readline()
+        process.send_signal(signal.SIGKILL)
+        said = 700 + len(process.stdout.readlines())
+    records = fresh(tmp_path, segment_bytes_max=16_384)
+    found = ids(records)
+    assert found == [f"r{number}" for number in range(len(found))]
+    assert said <= len(found) <= said + 1
+    assert sum(usage.billed_ms for usage in records.usage().values()) == len(found)
+    records.close()
