@@ -106,9 +106,10 @@ def _read_version(ref: FunctionRef, number: str, members: dict[str, Any]) -> Fun
 
 
 def _read_configuration(members: dict[str, Any]) -> Configuration:
-    members["logging"] = Logging(**members["logging"])
-    for name in _NESTED.keys() & members.keys():
-        members[name] = _NESTED[name](members[name])
+    for name, value in members.items():
+        read = _NESTED.get(name)
+        if read is not None:
+            members[name] = read(value)
     return Configuration(**members)
 
 
@@ -128,6 +129,7 @@ def _read_image(members: dict[str, Any]) -> Image:
 
 
 _NESTED: dict[str, Any] = {
+    "logging": lambda members: Logging(**members),
     "layers": lambda items: tuple(LayerReference(**item) for item in items),
     "file_systems": lambda items: tuple(FileSystem(**item) for item in items),
     "vpc": _read_vpc,
