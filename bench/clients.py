@@ -122,8 +122,16 @@ def throughput(target: Target, *, connections: int, seconds: float) -> Throughpu
         lua = Path(folder, "post.lua")
         lua.write_text(script)
         done = subprocess.run(
-            [wrk, "-t1", f"-c{connections}", f"-d{seconds:.0f}s", "--latency", "-s", str(lua)]
-            + [f"http://{target.host}:{target.port}{target.path}"],
+            [
+                wrk,
+                "-t1",
+                f"-c{connections}",
+                f"-d{seconds:.0f}s",
+                "--latency",
+                "-s",
+                str(lua),
+                f"http://{target.host}:{target.port}{target.path}",
+            ],
             capture_output=True,
             text=True,
             timeout=seconds + 30,

@@ -114,15 +114,26 @@ def lambent(*arguments: str, environment: dict[str, str] | None = None) -> Itera
     begin = time.perf_counter()
     with log.open("wb") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "lambent", "up", "--port", "0", "--data-dir", str(base / "data")]
-            + ["--ready-file", str(ready), *arguments],
+            [
+                sys.executable,
+                "-m",
+                "lambent",
+                "up",
+                "--port",
+                "0",
+                "--data-dir",
+                str(base / "data"),
+                "--ready-file",
+                str(ready),
+                *arguments,
+            ],
             env=env,
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=out,
         )
     try:
-        while not ready.exists():
+        while not (ready.exists() and ready.stat().st_size):
             if process.poll() is not None:
                 raise RuntimeError(f"lambent ended with {process.returncode}: {log.read_text()}")
             if time.perf_counter() - begin > 60:

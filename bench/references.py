@@ -74,8 +74,17 @@ def rie(port: int = 28_080) -> Iterator[Running]:
     (work / "app.py").write_text(HANDLER)
     env = {"PATH": "/usr/bin:/bin", "PYTHONPATH": f"{official_client()}:{work}", "AWS_LAMBDA_FUNCTION_TIMEOUT": "60"}
     process = subprocess.Popen(
-        [str(emulator()), "--runtime-interface-emulator-address", f"127.0.0.1:{port}"]
-        + ["--runtime-api-address", f"127.0.0.1:{port + 1}", PYTHON, "-m", "awslambdaric", "app.handler"],
+        [
+            str(emulator()),
+            "--runtime-interface-emulator-address",
+            f"127.0.0.1:{port}",
+            "--runtime-api-address",
+            f"127.0.0.1:{port + 1}",
+            PYTHON,
+            "-m",
+            "awslambdaric",
+            "app.handler",
+        ],
         cwd=work,
         env=env,
         stdin=subprocess.DEVNULL,

@@ -112,7 +112,7 @@ def start_server(data_dir: Path, *arguments: str, env: dict[str, str] | None = N
             [*command, *arguments], stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=environment, cwd=ROOT
         )
     deadline = time.monotonic() + START_LIMIT_S
-    while not ready.exists():
+    while not (ready.exists() and ready.stat().st_size):
         if process.poll() is not None:
             raise AssertionError(f"the server ended with {process.returncode}:\n{log.read_text()}")
         if time.monotonic() > deadline:

@@ -26,7 +26,8 @@ from lambent.assembly.privileges import UnknownUser, become, server_identity
 from lambent.commands.banner import render
 from lambent.runtimes.discovery import Places
 from lambent.runtimes.service import Runtimes, discover
-from lambent.sandbox.choose import Chosen, NoTier, prepare_driver
+from lambent.sandbox import choose
+from lambent.sandbox.port import SandboxDriver, SandboxError
 from lambent.settings import Settings
 from lambent.stores.datadir import DataDirectory, DataDirectoryError, open_data_directory
 from lambent.stores.writer import StoreFormatError
@@ -41,8 +42,10 @@ class Prepared:
     settings: Settings
     data: DataDirectory
     runtimes: Runtimes
-    driver: Chosen
+    driver: choose.Prepared
     listener: socket.socket
+    ready: int | None
+    """Descriptor of the ready file: where it lies, the server's own user may not be able to write."""
 
 
 def main(settings: Settings, started_ns: int | None = None) -> int:
@@ -51,7 +54,10 @@ def main(settings: Settings, started_ns: int | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(levelname).1s %(name)s: %(message)s", stream=sys.stderr)
     try:
         prepared = prepare(settings)
-    except (DataDirectoryError, StoreFormatError, UnknownUser, NoTier) as error:
+    except SandboxError as error:
+        print(f"lambent: {choose.refusal(settings.sandbox.tier, error)}", file=sys.stderr)
+        return 1
+    except (DataDirectoryError, StoreFormatError, UnknownUser, NotIsolated) as error:
         print(f"lambent: {error}", file=sys.stderr)
         return 1
     except OSError as error:
@@ -64,28 +70,47 @@ def main(settings: Settings, started_ns: int | None = None) -> int:
 def prepare(settings: Settings) -> Prepared:
     """Everything that may need privilege, and at the end the end of privilege."""
     identity = server_identity(settings.server.run_as)
+    ready = None
+    if settings.server.ready_file:
+        ready = os.open(settings.server.ready_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
     listener = _listen(settings.server.host, settings.server.port)
     low_water_bytes = settings.storage.disk_low_water_mb * 1_048_576
     data = open_data_directory(settings.server.data_dir, owner=identity, free_bytes_min=low_water_bytes)
     try:
         places = Places(os.environ.get("PATH", ""), Path.home(), data.runtimes)
         runtimes = asyncio.run(discover(places, data.runtimes))
-        driver = prepare_driver(
-            settings.sandbox.tier,
+        driver = choose.prepare(
+            None if settings.sandbox.tier == "auto" else settings.sandbox.tier,
             instance=data.instance,
             packages_root=data.packages,
-            state_dir=data.spawner,
             images=runtimes.images(),
-            server=identity,
-            is_public=not _is_loopback(settings.server.host),
+            state_dir=data.spawner,
+            run_as=identity,
         )
-        if identity is not None:
-            become(identity)
+        try:
+            _check_isolation(settings, driver.kind)
+            if identity is not None:
+                become(identity)
+        except BaseException:
+            driver.abandon()
+            raise
     except BaseException:
         data.close()
         listener.close()
         raise
-    return Prepared(settings, data, runtimes, driver, listener)
+    return Prepared(settings, data, runtimes, driver, listener, ready)
+
+
+class NotIsolated(Exception):
+    """The best tier of this machine is no boundary, and others can reach the server."""
+
+
+def _check_isolation(settings: Settings, kind: str) -> None:
+    if kind == "process" and settings.sandbox.tier != "process" and not _is_loopback(settings.server.host):
+        raise NotIsolated(
+            f"this machine gives no isolation (`lambent doctor` says why), and {settings.server.host} can be reached by "
+            "others: listen on 127.0.0.1, or insist with --tier process"
+        )
 
 
 async def serve(prepared: Prepared, began_ns: int) -> int:
@@ -100,7 +125,10 @@ async def serve(prepared: Prepared, began_ns: int) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop, number.name)
     settings = prepared.settings
-    driver = await prepared.driver.open(on_lost=lambda why: stop(f"the spawner is gone: {why}"))
+    driver: SandboxDriver = prepared.driver.open()
+    gone: asyncio.Future[None] | None = getattr(driver, "gone", None)
+    if gone is not None:
+        gone.add_done_callback(lambda _: stop("the spawner is gone, and with it every sandbox"))
     async with nodes.running(settings, prepared.data, prepared.runtimes, driver, prepared.listener) as node:
         facts = {
             "version": __version__,
@@ -116,18 +144,18 @@ async def serve(prepared: Prepared, began_ns: int) -> int:
             else "callers whose signatures verify",
         }
         print(render(facts, colour=sys.stdout.isatty()), end="", flush=True)
-        if settings.server.ready_file:
-            _tell(Path(settings.server.ready_file), facts)
+        if prepared.ready is not None:
+            _tell(prepared.ready, facts)
         reason = await stopping
         log.info("stopping: %s", reason)
     return 0 if reason.startswith("SIG") else 1
 
 
-def _tell(path: Path, facts: dict[str, Any]) -> None:
-    """Write the ready file in one step, so that whoever waits for it never reads half of it."""
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    fresh.write_text(json.dumps({"endpoint": facts["endpoint"], "tier": facts["tier"], "pid": os.getpid()}) + "\n")
-    fresh.replace(path)
+def _tell(descriptor: int, facts: dict[str, Any]) -> None:
+    """Fill the ready file, which was made empty beforehand, by one write; whoever waits takes it when it is not empty."""
+    document = {"endpoint": facts["endpoint"], "tier": facts["tier"], "pid": os.getpid()}
+    os.write(descriptor, json.dumps(document).encode() + b"\n")
+    os.close(descriptor)
 
 
 def _listen(host: str, port: int) -> socket.socket:

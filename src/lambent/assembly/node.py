@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from lambent.api.door import PublicDoor
-from lambent.api.resources import account, concurrency, functions as functions_resource, logs as logs_resource
+from lambent.api.resources import account, concurrency
+from lambent.api.resources import functions as functions_resource
+from lambent.api.resources import logs as logs_resource
 from lambent.api.resources.invoke import InvokeDoor
 from lambent.concurrency.admission import Admission
 from lambent.domain.clock import Clock, SystemClock
@@ -26,10 +28,11 @@ from lambent.functions.model import Change, FunctionVersion
 from lambent.functions.service import Functions
 from lambent.http import Limits as HttpLimits
 from lambent.http import Reaper, Server, serve
-from lambent.identity.sigv4 import SigV4
+from lambent.assembly.temporary import SigV4
 from lambent.invocations.destinations import NoDestinations
 from lambent.invocations.events import EventService
 from lambent.invocations.service import Invocations
+from lambent.metering.ledger import Ledger
 from lambent.packages.download import PREFIX as CODE_PREFIX
 from lambent.packages.download import Downloads, Locations
 from lambent.packages.source import S3Source
@@ -120,7 +123,8 @@ async def running(
         stack.push_async_callback(functions.close)
 
         admission = Admission(account_limit=settings.limits.account_concurrency)
-        carriers = SandboxCarriers(clock)
+        reaper = Reaper(clock)
+        carriers = SandboxCarriers(clock, reaper)
         rate = LogRate(bytes_per_s=settings.logs.rate_kb_per_s * 1_024)
         environments = Environments(
             driver=driver,
@@ -133,9 +137,7 @@ async def running(
             limits=EnvironmentLimits(environments_max(settings), settings.limits.idle_timeout_s),
         )
         stack.push_async_callback(environments.close)
-        invocations = Invocations(
-            admission=admission, environments=environments, append=records.append, clock=clock
-        )
+        invocations = Invocations(admission=admission, environments=environments, append=records.append, clock=clock)
         attempts = EventAttempts(functions, invocations, clock, records.append_other)
         sink = NoDestinations(attempts.tell)
         events = EventService(
@@ -159,8 +161,8 @@ async def running(
             events.function_changed()
 
         functions.subscribe(changed)
-        for ref, reserved in functions.reservations():
-            admission.set_reserved(ref, reserved)
+        for function in functions.all():
+            admission.set_reserved(function.ref, function.reserved)
 
         authenticator = SigV4(
             clock,
@@ -182,6 +184,7 @@ async def running(
         locations = Locations(lambda: endpoint, data.secret, clock)
         source = S3Source(
             settings.s3.endpoint,
+            data.runtimes.parent / "spawner",
             access_key=settings.s3.access_key,
             secret_key=settings.s3.secret_key,
             region=settings.s3.region,
@@ -191,7 +194,7 @@ async def running(
         account.register(door, functions)
         logs_resource.register(door, logs)
         door.mount_path(CODE_PREFIX.encode(), Downloads(packages, locations))
-        door.mount_path(USAGE_PATH, UsageDoor(records, clock))
+        door.mount_path(USAGE_PATH, UsageDoor(Ledger(records), authenticator, clock))
 
         await functions.start()
         environments.start()
@@ -199,7 +202,6 @@ async def running(
         stack.push_async_callback(events.stop, settings.server.drain_s)
         keeper = asyncio.get_running_loop().create_task(_keep(functions, packages, records, retention, clock))
         stack.push_async_callback(_end, keeper)
-        reaper = Reaper(clock)
         limits = HttpLimits(connections=settings.server.connections_max)
         server = await serve(door, listener, limits, reaper=reaper)
         stack.callback(server.close)

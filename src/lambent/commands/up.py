@@ -16,7 +16,6 @@ from .configured import configured, loaded
 @click.option("--data-dir", metavar="DIR", help="Where functions, queue, logs and the ledger are kept.")
 @click.option("--tier", metavar="NAME", help="Insist on an isolation tier: container, rootless or process.")
 @click.option("--ready-file", metavar="FILE", help="Written as JSON (endpoint, tier, pid) once the server answers.")
-@click.option("--ready-file", metavar="FILE", help="File to write when the server listens, for scripts that wait for it.")
 @configured
 def command(
     host: str | None,
@@ -41,7 +40,6 @@ def command(
             "server.data_dir": ("--data-dir", data_dir),
             "server.ready_file": ("--ready-file", ready_file),
             "sandbox.tier": ("--tier", tier),
-            "server.ready_file": ("--ready-file", ready_file),
         },
     )
     # Loaded here, not above: everything the server needs is imported only by the command that runs it.

@@ -138,7 +138,7 @@ class Environment:
         sandbox = await self._shared.driver.create(self._blueprint.image, limits)
         self._sandbox = sandbox
         await sandbox.bind(Binding(self.version.code.digest, None, limits))
-        self._door = self._shared.carriers.open_door(sandbox, self.origin.account, self.origin.region)
+        self._door = self._shared.carriers.open_door(sandbox, self.origin)
         await sandbox.set_cpu(None)  # full speed until init is over
         started_ms, started_ns = self._clock.wall_ms(), self._clock.monotonic_ns()
         outcome = await self._initialise(INIT_LIMIT_S)

@@ -33,7 +33,9 @@ FREE_BYTES_MIN = 268_435_456
 ROOM_FRESH_MS = 250
 """How long one look at the free disk is believed."""
 
-FOLDERS = ("packages", "records", "runtimes", "spawner")
+FOLDERS = {"packages": 0o755, "records": 0o750, "runtimes": 0o755, "spawner": 0o750}
+"""Folders and their modes. Nobody but the owner's group gets past DATA itself; the spawner, which reaches packages through a
+descriptor and has no right to override permissions, must be able to pass and read there."""
 DATABASES = ("state.db", "queue.db")
 _DATABASE_FILES = tuple(f"{name}{suffix}" for name in DATABASES for suffix in ("", "-wal", "-shm"))
 _NAMES = frozenset({"format", "instance", "secret.key", "lock", *FOLDERS, *_DATABASE_FILES})
@@ -119,11 +121,11 @@ def open_data_directory(
     except OSError as error:
         raise DataDirectoryError(f"{path} cannot be used as the data directory: {error.strerror}") from error
     try:
-        for folder in FOLDERS:
+        for folder, mode in FOLDERS.items():
             made = path / folder
             if not made.exists():
                 made.mkdir()
-                _give(made, _FOLDER_MODE, uid, gid)
+                _give(made, mode, uid, gid)
         for database in DATABASES:
             _written(path / database, b"", 0o600, uid, gid)
         instance = _written(path / "instance", f"{os.urandom(16).hex()}\n".encode(), 0o640, uid, gid)

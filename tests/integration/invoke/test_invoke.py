@@ -66,7 +66,7 @@ def test_the_log_tail_is_what_the_service_writes(lambda_: Any) -> None:
     assert report is not None, lines[4]
     duration, billed, peak, init = (float(group) for group in report.groups())
     assert billed == -(-(round(duration * 100) + round(init * 100)) // 100)
-    assert 5 <= peak <= 128
+    assert 1 <= peak <= 128
     assert "Init Duration" not in base64.b64decode(again["LogResult"]).decode()
 
 
