@@ -90,7 +90,10 @@ ATTACKS = {
         "return call({'x86_64': 103, 'aarch64': 116}[os.uname().machine], 10, 0, 0) or True",
         True,
     ),
-    "signal pid 1": ("os.kill(1, 15); return True", False),
+    # Delivered where there is one user id only (rootless without ranges), but never obeyed: the program lives on.
+    "end pid 1": ("import time
+[os.kill(1, s) for s in range(1, 64)]
+time.sleep(0.05)", False),
     "read pid 1": ("return open('/proc/1/environ', 'rb').read() or open('/proc/1/mem', 'rb')", False),
     "enter pid 1's root": ("return os.listdir('/proc/1/root')", False),
     "become root": ("os.setuid(0); return os.getuid() == 0", True),
