@@ -10,12 +10,13 @@ the shape its client can read.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from lambent import __version__
+from lambent.api.bodies import BodyBudget, BodyShare
 from lambent.api.foreign import Protocol, foreign_error, protocol_of, service_not_served
 from lambent.api.invoking import InvokeParameters
 from lambent.api.parse import Unreadable, parse_input
@@ -56,20 +57,23 @@ _TARGET_CONTENT_TYPE = (b"content-type", b"application/x-amz-json-1.1")
 class _Target:
     """A request of a JSON service."""
 
-    __slots__ = ("caller", "handler", "operation", "request_id")
+    __slots__ = ("_share", "caller", "handler", "operation", "request_id")
 
-    def __init__(self, request_id: str, caller: Caller, handler: TargetHandler, operation: str) -> None:
+    def __init__(
+        self, request_id: str, caller: Caller, handler: TargetHandler, operation: str, share: BodyShare | None
+    ) -> None:
         self.request_id = request_id
         self.caller = caller
         self.handler = handler
         self.operation = operation
+        self._share = share  # held, not used: it ends with the exchange
 
 
 class PublicDoor:
     """The application behind the public listener. Register and mount before serving.
 
     authenticator: who is calling. invoke: takes the Invoke family; None answers 501. facts: members that the health
-    document carries beside its own. table: the operations.
+    document carries beside its own. table: the operations. running, bodies: the bounds on handlers and large bodies.
     """
 
     def __init__(
@@ -80,6 +84,7 @@ class PublicDoor:
         facts: Callable[[], dict[str, Any]] = dict,
         table: Table | None = None,
         running: Running | None = None,
+        bodies: BodyBudget | None = None,
     ) -> None:
         self._authenticator = authenticator
         self._invoke = invoke
@@ -89,6 +94,7 @@ class PublicDoor:
         self._wanted = {name: Buffered(read_limit(name)) for name in self._table.operations}
         self._invoking = InvokeParameters()
         self._running = Running() if running is None else running
+        self._bodies = BodyBudget() if bodies is None else bodies
         self._handlers: dict[str, Handler] = {}
         self._targets: dict[str, TargetHandler] = {}
         self._services: dict[str, Application] = {}
@@ -146,14 +152,16 @@ class PublicDoor:
                 self._answer_health(exchange, request_id)
                 return None
             operation, labels = self._router.match(request.method, request.path, request.query)
+            wanted = self._wanted[operation.name]
+            share = self._bodies.admit(request, wanted.limit)
         except UnknownOperation as error:
             self._refuse_unknown(exchange, error, request_id)
             return None
         except Exception as error:
             self._refuse(exchange, error, request_id)
             return None
-        exchange.context = RequestContext(request_id, caller, operation, labels)
-        return self._wanted[operation.name]
+        exchange.context = RequestContext(request_id, caller, operation, labels, share)
+        return wanted
 
     def handle(self, exchange: Exchange) -> None:
         """The body is there: invoke, or start the handler."""
@@ -205,7 +213,8 @@ class PublicDoor:
             prefix, _, operation = target.decode("latin-1").rpartition(".")
             handler = self._targets.get(prefix)
             if handler is not None:
-                exchange.context = _Target(request_id, caller, handler, operation)
+                share = self._bodies.admit(request, TARGET_BYTES_MAX)
+                exchange.context = _Target(request_id, caller, handler, operation, share)
                 return _TARGET_BODY
         service = caller.service or (target or b"").decode("latin-1").partition("_")[0].lower()
         self._refuse_foreign(exchange, protocol_of(request, service), service_not_served(service), request_id)
@@ -239,7 +248,7 @@ class PublicDoor:
 
     def _pass_to_invoke(self, exchange: Exchange, context: RequestContext) -> None:
         request = exchange.request
-        operation: Operation = context.operation
+        operation = context.operation
         chosen = request.header(b"x-amzn-requestid")
         if chosen is not None:
             text = chosen.decode("latin-1")
@@ -254,7 +263,7 @@ class PublicDoor:
         self._invoke.handle(exchange, context.caller, operation.name, params)
 
     async def _serve(self, exchange: Exchange, context: RequestContext) -> None:
-        operation: Operation = context.operation
+        operation = context.operation
         request = exchange.request
         try:
             checking = self._authenticator.verify(request, context.caller)
@@ -312,7 +321,7 @@ class PublicDoor:
 
     # Answers
 
-    def _start(self, exchange: Exchange, request_id: str, work: Any, name: str) -> None:
+    def _start(self, exchange: Exchange, request_id: str, work: Coroutine[Any, Any, None], name: str) -> None:
         try:
             self._running.admit()
         except LambentError as error:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 REMEMBERED_MAX = 4_096
 """Distinct requests remembered; the oldest goes first."""
 
-REMEMBERED_TARGET_BYTES_MAX = 1_024
-"""Longer request targets are not remembered, which bounds the memory to a few megabytes."""
+REMEMBERED_BYTES_MAX = 1_024
+"""Requests whose target and headers are longer are not remembered, which bounds the memory to a few megabytes."""
 
 CLIENT_CONTEXT_HEADER = b"x-amz-client-context"
 
@@ -29,7 +29,7 @@ class InvokeParameters:
 
     def __init__(self, remembered_max: int = REMEMBERED_MAX) -> None:
         self._remembered_max = remembered_max
-        self._remembered: dict[tuple[Any, ...], dict[str, Any]] = {}
+        self._remembered: dict[tuple[str | bytes | None, ...], dict[str, Any]] = {}
 
     def __len__(self) -> int:
         return len(self._remembered)
@@ -55,14 +55,14 @@ class InvokeParameters:
         return params
 
     def _learn(
-        self, key: tuple[Any, ...], operation: Operation, labels: list[bytes], request: Request
+        self, key: tuple[str | bytes | None, ...], operation: Operation, labels: list[bytes], request: Request
     ) -> dict[str, Any]:
         shape = operation.input
         assert shape is not None
         headers = [pair for pair in request.headers if pair[0] != CLIENT_CONTEXT_HEADER]
         params = parse_bound(operation, shape, labels, request.query, headers)
         validate(operation, params)
-        if len(request.target) <= REMEMBERED_TARGET_BYTES_MAX:
+        if sum(len(part) for part in key if part is not None) <= REMEMBERED_BYTES_MAX:
             if len(self._remembered) >= self._remembered_max:
                 del self._remembered[next(iter(self._remembered))]
             self._remembered[key] = params

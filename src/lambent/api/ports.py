@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from lambent.api.bodies import BodyShare
+    from lambent.api.table import Operation
     from lambent.http import Exchange, Request
     from lambent.identity.model import Caller
 
@@ -33,16 +35,18 @@ TargetHandler = Callable[["Caller", str, dict[str, Any]], Awaitable[dict[str, An
 class RequestContext:
     """What the door keeps of a request between its head and its answer; it is the exchange's `context`."""
 
-    __slots__ = ("caller", "labels", "operation", "request_id")
+    __slots__ = ("_share", "caller", "labels", "operation", "request_id")
 
-    def __init__(self, request_id: str, caller: Caller, operation: Any, labels: list[bytes]) -> None:
+    def __init__(
+        self, request_id: str, caller: Caller, operation: Operation, labels: list[bytes], share: BodyShare | None
+    ) -> None:
         self.request_id = request_id
         """To be answered as `x-amzn-RequestId`; for the Invoke family it is the invocation's id too."""
         self.caller = caller
         self.operation = operation
-        """The table's Operation."""
         self.labels = labels
         """The path's labels, still encoded."""
+        self._share = share  # held, not used: it ends with the exchange
 
 
 class InvokeDoor(Protocol):

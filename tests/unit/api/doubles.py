@@ -35,7 +35,7 @@ class Believing:
 
     def identify(self, request: Request) -> Someone:
         service = request.header(b"x-test-service")
-        return Someone(None if service is None else service.decode())
+        return Someone(None if service is None else service.decode("latin-1"))
 
     def verify(self, request: Request, caller: Any) -> Awaitable[None] | None:
         return self.verdict()

@@ -9,8 +9,11 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.unit.api.doubles import Believing, Reply, request_of, send
 
+from lambent.api.bodies import BodyBudget
 from lambent.api.door import JSON_THREAD_BYTES, PublicDoor
 from lambent.api.ports import Answer
 from lambent.api.retry import sdk_invocation_id
@@ -259,7 +262,7 @@ async def test_without_an_invoke_door_invocations_are_not_served(door: PublicDoo
 
 
 def test_remembered_invocations_are_bounded() -> None:
-    from lambent.api.invoking import REMEMBERED_TARGET_BYTES_MAX, InvokeParameters
+    from lambent.api.invoking import REMEMBERED_BYTES_MAX, InvokeParameters
 
     memory = InvokeParameters(remembered_max=3)
     invoke = load_table().operations["Invoke"]
@@ -267,8 +270,11 @@ def test_remembered_invocations_are_bounded() -> None:
         name = f"f{index}"
         memory.read(invoke, [name.encode()], request_of("POST", f"/2015-03-31/functions/{name}/invocations"))
     assert len(memory) == 3
-    memory.read(invoke, [b"f"], request_of("POST", f"{INVOKE}?x={'a' * REMEMBERED_TARGET_BYTES_MAX}"))
-    assert len(memory) == 3
+    memory.read(invoke, [b"f"], request_of("POST", f"{INVOKE}?x={'a' * REMEMBERED_BYTES_MAX}"))
+    invoke_async = load_table().operations["InvokeAsync"]
+    path = "/2014-11-13/functions/f/invoke-async"
+    memory.read(invoke_async, [b"f"], request_of("POST", path, {"x-amz-tenant-id": "a" * REMEMBERED_BYTES_MAX}))
+    assert ("POST", path.encode()) not in {key[:2] for key in memory._remembered}
 
 
 # Sizes
@@ -308,6 +314,24 @@ async def test_oversized_uploads_and_requests(door: PublicDoor) -> None:
     )
     text = f"Request must be smaller than {CONTROL_BYTES_MAX} bytes for the PutFunctionConcurrency operation"
     assert reply.json == {"message": text}
+
+
+async def test_large_bodies_are_admitted_within_a_budget_and_given_back(authenticator: Believing) -> None:
+    bodies = BodyBudget(at_most=3 << 20)
+    door = PublicDoor(authenticator, Invoking(), bodies=bodies)
+    large = {"content-length": str(2 << 20)}
+    receiving: Any = Reply(request_of("POST", INVOKE, large))
+    assert door.head(receiving) is not None
+    assert bodies.taken == 2 << 20
+    reply = await send(door, "POST", INVOKE, large)
+    assert (reply.status, reply.json["Reason"]) == (429, "CallerRateLimitExceeded")
+    assert (await send(door, "POST", INVOKE, {"content-length": "999"})).status == 200
+    assert (await send(door, "POST", INVOKE, {"content-length": "1000000"})).status == 200
+    assert (await send(door, "POST", INVOKE, {"transfer-encoding": "chunked"})).status == 429
+    del receiving  # its client vanished in the middle of the body
+    assert bodies.taken == 0
+    assert (await send(door, "POST", INVOKE, large)).status == 200
+    assert bodies.taken == 0
 
 
 # Other services
@@ -381,3 +405,42 @@ async def test_health_is_open_and_small(authenticator: Believing) -> None:
     assert reply.json["status"] == "ok"
     assert reply.json["environments"] == 3
     assert (await send(door, "HEAD", "/_lambent/health")).body == b""
+
+
+HEADERS = st.dictionaries(
+    st.sampled_from(
+        [
+            *("x-test-service", "x-amz-target", "host", "content-type", "smithy-protocol", "x-amz-invocation-type"),
+            *("x-amzn-requestid", "x-amz-client-context", "x-amz-tenant-id", "content-length"),
+        ]
+    ),
+    st.text(st.characters(max_codepoint=255), max_size=20)
+    | st.sampled_from(["lambda", "s3", "Logs.X", "rpc-v2-cbor", "application/x-www-form-urlencoded", "Event", "7"]),
+    max_size=4,
+)
+TARGETS = st.sampled_from([op.path for op in load_table().operations.values()]) | st.lists(
+    st.text(max_size=6), max_size=6
+)
+
+
+@settings(max_examples=150, deadline=2_000)
+@given(
+    st.sampled_from(["GET", "POST", "PUT", "DELETE", "HEAD"]),
+    TARGETS,
+    st.text(max_size=12),
+    HEADERS,
+    st.binary(max_size=40),
+)
+def test_every_request_gets_exactly_one_well_formed_answer(
+    method: str, path: list[str], tail: str, headers: dict[str, str], body: bytes
+) -> None:
+    if "content-length" in headers:
+        headers["content-length"] = str(len(body))
+    target = "/" + "/".join(path) + tail.encode("ascii", "backslashreplace").decode()
+    door = PublicDoor(Believing(), Invoking())
+    reply = asyncio.run(send(door, method, target.encode("ascii", "backslashreplace").decode(), headers, body))
+    assert 200 <= reply.status < 600
+    assert reply.status != 500
+    assert reply.headers[b"x-amzn-requestid"]
+    for name, value in reply.headers.items():
+        assert not set(b"\r\n") & set(name + value)
