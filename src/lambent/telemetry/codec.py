@@ -47,7 +47,12 @@ def encode_origin(number: int, origin: Origin) -> bytes:
 
 
 def encode_attempt(number: int, attempt: Attempt) -> bytes:
-    """The hot one: a few microseconds for an attempt with a few lines."""
+    """The hot one: a few microseconds for an attempt with a few lines.
+
+    Raises ValueError or struct.error for what cannot be billed (negative durations), before anything is written.
+    """
+    if attempt.init_us is not None and attempt.init_us < 0:
+        raise ValueError(f"negative Init Duration: {attempt.init_us} us")
     request_id = attempt.request_id.encode()
     qualifier = attempt.qualifier.encode()
     error_type = attempt.error_type.encode(errors="replace")[:_TEXT_BYTES_MAX] if attempt.error_type else b""

@@ -69,8 +69,9 @@ class FileSegment:
         self._lock = threading.Lock()
 
     def index(self) -> Index:
-        if self.growing is not None:
-            return self.growing
+        growing = self.growing  # read once: the maintenance thread may close the segment in between
+        if growing is not None:
+            return growing
         with self._lock:
             if self._closed is None:
                 self._closed = self._open_index()

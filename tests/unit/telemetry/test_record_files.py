@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import struct
 import subprocess
 import sys
 import threading
@@ -330,4 +331,16 @@ def test_a_killed_process_had_written_what_it_said(tmp_path: Path) -> None:
     assert found == [f"r{number}" for number in range(len(found))]
     assert said <= len(found) <= said + 1
     assert sum(usage.billed_ms for usage in records.usage().values()) == len(found)
+    records.close()
+
+
+@pytest.mark.parametrize("changes", [{"duration_us": -1}, {"init_us": -5}, {"peak_mb": -1}])
+def test_what_cannot_be_billed_is_not_written(tmp_path: Path, changes: dict[str, int]) -> None:
+    records = fresh(tmp_path)
+    of = origin()
+    fields: dict[str, int] = {"duration_us": 1}
+    with pytest.raises((ValueError, struct.error)):
+        records.append(Attempt(of, "r", T0, **(fields | changes)))
+    records.append(attempt(of, 1))
+    assert ids(records) == ["r1"]
     records.close()
