@@ -80,10 +80,10 @@ def wait_until_gone(place: Path, instance: str, limit_s: float = GONE_S_MAX) -> 
 class World:
     """One driver and its event loop. `run` drives a coroutine; the rest are coroutines for it."""
 
-    def __init__(self, kind: str, place: Path, binary: Path, **options: Any) -> None:
+    def __init__(self, kind: str, place: Path, binary: Path, *, instance: str | None = None, **options: Any) -> None:
         self.kind = kind
         self.place = place
-        self.instance = f"test-{os.getpid()}-{kind}"
+        self.instance = instance or f"test-{os.getpid()}-{kind}"
         self.runner = asyncio.Runner()
         prepared = prepare(
             kind,

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-
 from tests.contracts.sandbox_world import LIMITS, PYTHON, World
 
 TRY = """
@@ -91,9 +91,7 @@ ATTACKS = {
         True,
     ),
     # Delivered where there is one user id only (rootless without ranges), but never obeyed: the program lives on.
-    "end pid 1": ("import time
-[os.kill(1, s) for s in range(1, 64)]
-time.sleep(0.05)", False),
+    "end pid 1": ("import time; [os.kill(1, s) for s in range(1, 64)]; time.sleep(0.05)", False),
     "read pid 1": ("return open('/proc/1/environ', 'rb').read() or open('/proc/1/mem', 'rb')", False),
     "enter pid 1's root": ("return os.listdir('/proc/1/root')", False),
     "become root": ("os.setuid(0); return os.getuid() == 0", True),
@@ -145,7 +143,7 @@ time.sleep(0.05)", False),
 
 
 @pytest.fixture
-def targets(tmp_path: Path) -> list[str]:
+def targets(tmp_path: Path) -> Iterator[list[str]]:
     """What the attacks aim at: a host file, this process, a service on the host's loopback, a host directory."""
     secret = tmp_path / "secret"
     secret.write_text("host secret")
