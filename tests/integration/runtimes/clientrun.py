@@ -205,7 +205,8 @@ def _over_frames(
                 label, body = _text(rest)
                 result.replies.append(Reply({2: "response", 3: "error"}[kind], label, body, started.log.lines()))
             ours.shutdown(socket.SHUT_RDWR)
-            started.process.wait(ANSWER_LIMIT_S)
+            # Ended by us it ends with 0; anything else it had decided itself.
+            result.status = started.process.wait(ANSWER_LIMIT_S) or None
     return result
 
 

@@ -229,7 +229,52 @@ def leaves_exit(event, context): sys.exit(3)
 
 CLIENT_CONTEXT = '{"client":{"installation_id":"i","app_title":"t"},"custom":{"a":[1]},"env":{"locale":"de"},"w3c":{"traceparent":"00-1","other":2}}'
 
-NAMES = ["echo", "nothing", "text", "numbers", "not_finite", "decimals", "named", "top_named", "tuples", "raw", "inner_bytes", "inner_bad_bytes", "a_set", "an_object", "a_generator", "a_bytearray", "keys", "bad_keys", "circle", "shared", "enums", "mapping", "raises", "raises_empty", "raises_odd", "raises_key", "raises_unicode", "raises_deep", "raises_chained", "raises_in_library", "prints", "prints_threads", "logs", "logs_lines", "logs_exception", "logs_extra", "sets_level", "context_fields", "context_repr", "remaining", "context_log", "trace", "variables", "interpreter"]
+NAMES = [
+    "echo",
+    "nothing",
+    "text",
+    "numbers",
+    "not_finite",
+    "decimals",
+    "named",
+    "top_named",
+    "tuples",
+    "raw",
+    "inner_bytes",
+    "inner_bad_bytes",
+    "a_set",
+    "an_object",
+    "a_generator",
+    "a_bytearray",
+    "keys",
+    "bad_keys",
+    "circle",
+    "shared",
+    "enums",
+    "mapping",
+    "raises",
+    "raises_empty",
+    "raises_odd",
+    "raises_key",
+    "raises_unicode",
+    "raises_deep",
+    "raises_chained",
+    "raises_in_library",
+    "prints",
+    "prints_threads",
+    "logs",
+    "logs_lines",
+    "logs_exception",
+    "logs_extra",
+    "sets_level",
+    "context_fields",
+    "context_repr",
+    "remaining",
+    "context_log",
+    "trace",
+    "variables",
+    "interpreter",
+]
 
 
 def _event(name: str, number: int, **more: object) -> Event:

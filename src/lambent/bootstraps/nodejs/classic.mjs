@@ -94,6 +94,8 @@ function endings(channel, requestId) {
 }
 
 export function serve(channel, handler) {
+  // Called as a member: stacks of the service's client show the handler under that name.
+  const runtime = { handler };
   process.on("beforeExit", () => emptyLoop.then());
   channel.onevent = (event) => {
     const { callback, context, abandon } = endings(channel, event.requestId);
@@ -103,7 +105,8 @@ export function serve(channel, handler) {
       abandon();
     };
     try {
-      const result = handler(JSON.parse(event.text), fillContext(context, event, channel.facts), callback);
+      const filled = fillContext(context, event, channel.facts);
+      const result = runtime.handler(JSON.parse(event.text), filled, callback);
       if (typeof result?.then === "function") {
         result.then(context.succeed, context.fail).catch(context.fail);
       }

@@ -59,7 +59,8 @@ const requestId = () => current.requestId ?? (MODERN ? "-" : undefined);
 const isJson = process.env.AWS_LAMBDA_LOG_FORMAT?.toUpperCase() === "JSON";
 
 function textLine(level, message, parameters) {
-  return [new Date().toISOString(), requestId(), level, format(message, ...parameters)].join("\t");
+  // A template, not join(): before the first event the id is the word "undefined".
+  return `${new Date().toISOString()}\t${requestId()}\t${level}\t${format(message, ...parameters)}`;
 }
 
 function members(error) {

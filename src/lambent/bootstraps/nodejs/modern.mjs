@@ -16,7 +16,7 @@ export function contextOf(event, facts) {
     invokedFunctionArn: event.arn,
     awsRequestId: event.requestId,
     tenantId: event.tenantId,
-    xRayTraceId: event.trace,
+    xRayTraceId: event.trace ?? "",
     getRemainingTimeInMillis: () => event.deadlineMs - Date.now(),
     functionName: facts.functionName,
     functionVersion: facts.functionVersion,
@@ -47,12 +47,14 @@ export function reportUnsettled(channel) {
 }
 
 export function serve(channel, handler) {
+  // Called as a member: stacks of the service's client show the handler under that name.
+  const runtime = { handler };
   process.on("beforeExit", () => reportUnsettled(channel));
   channel.onevent = async (event) => {
     let body;
     try {
       const context = contextOf(event, channel.facts);
-      const result = await handler(JSON.parse(event.text), context);
+      const result = await runtime.handler(JSON.parse(event.text), context);
       await aTurn();
       body = serialise(result);
     } catch (error) {

@@ -62,6 +62,7 @@ class ResponseStream extends Writable {
 }
 
 export function serve(channel, handler, highWaterMark) {
+  const runtime = { handler };
   let onEmptyLoop = () => {};
   process.on("beforeExit", () => onEmptyLoop());
   channel.onevent = async (event) => {
@@ -81,7 +82,7 @@ export function serve(channel, handler, highWaterMark) {
       const context = MODERN
         ? contextOf(event, channel.facts)
         : fillContext({ callbackWaitsForEmptyEventLoop: true }, event, channel.facts);
-      const result = handler(JSON.parse(event.text), stream, context);
+      const result = runtime.handler(JSON.parse(event.text), stream, context);
       if (typeof result?.then !== "function") {
         throw MODERN ? new Error(NOT_ASYNC) : NOT_ASYNC;
       }
