@@ -11,7 +11,6 @@ not known, and ours says what the parser said.
 
 from __future__ import annotations
 
-import binascii
 import math
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
@@ -20,21 +19,21 @@ from urllib.parse import unquote_to_bytes
 
 import orjson
 
+from lambent.api.lifting import decode_slices, load_lifted
 from lambent.api.routing import decode_label
+from lambent.api.sizes import UPLOADS
 from lambent.api.table import INVOKE_FAMILY, Member, Operation, Shape
 from lambent.domain.errors import LambentError
 
 QUERY_PARAMETERS_MAX = 256
 """Parameters of one query string."""
 
-BASE64_SLICE_CHARS = 1 << 20
-"""Decoded at a time, a multiple of 4: between slices of a large upload other threads get their turn."""
-
 _INT_BITS = {"integer": 31, "long": 63}
 _JAVA_NAMES = {"integer": "an Integer", "long": "a Long", "double": "a Double", "boolean": "a Boolean"}
 _MAP_FOUND = "Start of structure or map found where not expected."
 _LIST_FOUND = "Start of list found where not expected"
 _SCALAR_FOUND = "Unexpected field type"
+_NOT_BASE64 = "The blob is not valid base64."
 
 
 class Unreadable(LambentError):
@@ -57,7 +56,7 @@ def parse_input(
         return {}
     values = parse_bound(operation, shape, labels, query, headers)
     if operation.name not in INVOKE_FAMILY:
-        _parse_body(shape, body, values)
+        _parse_body(operation, shape, body, values)
     return values
 
 
@@ -125,7 +124,7 @@ def _decode_component(raw: bytes) -> str:
         raise Unreadable("The query string is not valid UTF-8.") from None
 
 
-def _parse_body(shape: Shape, body: bytes, values: dict[str, Any]) -> None:
+def _parse_body(operation: Operation, shape: Shape, body: bytes, values: dict[str, Any]) -> None:
     if shape.payload is not None:
         payload = shape.members[shape.payload].shape
         if not body:
@@ -140,7 +139,7 @@ def _parse_body(shape: Shape, body: bytes, values: dict[str, Any]) -> None:
     in_body = [member for member in shape.members.values() if member.location is None]
     if not in_body or not body:
         return
-    document = _load(body)
+    document = _load_upload(body, UPLOADS[operation.name]) if operation.name in UPLOADS else _load(body)
     if document is None:
         return
     if not isinstance(document, dict):
@@ -153,6 +152,15 @@ def _load(body: bytes) -> Any:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise Unreadable(f"Could not parse request body into json: {error}") from None
+
+
+def _load_upload(body: bytes, inside: str | None) -> Any:
+    try:
+        return load_lifted(body, inside)
+    except orjson.JSONDecodeError as error:
+        raise Unreadable(f"Could not parse request body into json: {error}") from None
+    except ValueError:
+        raise Unreadable(_NOT_BASE64) from None
 
 
 def _read_members(members: Iterable[Member], document: dict[str, Any], values: dict[str, Any]) -> None:
@@ -229,6 +237,8 @@ def _timestamp(shape: Shape, value: Any) -> float:
 
 
 def _blob(shape: Shape, value: Any) -> bytes:
+    if isinstance(value, bytes):  # lifted out before the document was parsed
+        return value
     if not isinstance(value, str):
         raise _mismatch(value, "a Blob")
     return decode_base64(value)
@@ -250,18 +260,10 @@ _READERS: dict[str, Callable[[Shape, Any], Any]] = {
 
 def decode_base64(text: str) -> bytes:
     """Standard alphabet, padded, nothing else in it. Raises Unreadable."""
-    padding = text.find("=")
-    if len(text) % 4 or (padding >= 0 and padding < len(text) - 2):
-        raise Unreadable("The blob is not valid base64.")
     try:
-        if len(text) <= BASE64_SLICE_CHARS:
-            return binascii.a2b_base64(text, strict_mode=True)
-        return b"".join(
-            binascii.a2b_base64(text[at : at + BASE64_SLICE_CHARS], strict_mode=True)
-            for at in range(0, len(text), BASE64_SLICE_CHARS)
-        )
+        return decode_slices(text)
     except ValueError:
-        raise Unreadable("The blob is not valid base64.") from None
+        raise Unreadable(_NOT_BASE64) from None
 
 
 def _from_text(shape: Shape, text: str) -> Any:

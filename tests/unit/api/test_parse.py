@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lambent.api.parse import BASE64_SLICE_CHARS, QUERY_PARAMETERS_MAX, Unreadable, decode_base64, parse_input
+from lambent.api.lifting import LIFTED_CHARS_MIN, SLICE_CHARS, load_lifted
+from lambent.api.parse import QUERY_PARAMETERS_MAX, Unreadable, decode_base64, parse_input
 from lambent.api.routing import Router, UnknownOperation
 from lambent.api.table import Operation, load_table
 from lambent.api.validation import validate
@@ -204,9 +205,7 @@ def test_too_many_query_parameters_are_refused() -> None:
         read("ListFunctions", labels=(), query=b"&".join([b"a=1"] * (QUERY_PARAMETERS_MAX + 1)))
 
 
-@pytest.mark.parametrize(
-    "size", [0, 1, 2, 3, BASE64_SLICE_CHARS // 4 * 3, BASE64_SLICE_CHARS // 4 * 3 + 1, 2 * BASE64_SLICE_CHARS]
-)
+@pytest.mark.parametrize("size", [0, 1, 2, 3, SLICE_CHARS // 4 * 3, SLICE_CHARS // 4 * 3 + 1, 2 * SLICE_CHARS])
 def test_base64_of_any_size_is_decoded_in_slices(size: int) -> None:
     blob = bytes(size)
     assert decode_base64(base64.b64encode(blob).decode()) == blob
@@ -219,10 +218,66 @@ def test_base64_is_strict(text: str) -> None:
 
 
 def test_a_pad_at_a_slice_s_end_is_refused() -> None:
-    padded = base64.b64encode(bytes(BASE64_SLICE_CHARS // 4 * 3 - 1)).decode()
-    assert len(padded) == BASE64_SLICE_CHARS
+    padded = base64.b64encode(bytes(SLICE_CHARS // 4 * 3 - 1)).decode()
+    assert len(padded) == SLICE_CHARS
     with pytest.raises(Unreadable):
         decode_base64(padded + "abcd")
+
+
+LONG = base64.b64encode(bytes(range(256)) * (LIFTED_CHARS_MIN // 256)).decode()
+
+
+@pytest.mark.parametrize(
+    ("written", "inside"),
+    [
+        ('{"Code":{"ZipFile":"%s"},"Publish":true}', "Code"),
+        ('{"Code": {"S3Key": "k", "ZipFile"\n:\t"%s"}, "Publish": true}', "Code"),
+        ('{"ZipFile":"%s"}', None),
+        ('{"Content":{"ZipFile":"%s"}}', "Content"),
+    ],
+)
+def test_a_long_zip_is_lifted_to_the_same_effect_as_parsing_it(written: str, inside: str | None) -> None:
+    document = load_lifted((written % LONG).encode(), inside)
+    holder = document if inside is None else document[inside]
+    assert holder["ZipFile"] == base64.b64decode(LONG)
+    holder["ZipFile"] = LONG
+    assert document == json.loads(written % LONG)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        '{"Code":{"ZipFile":"%s\\/AAA"}}',  # an escape: to the parser
+        '{"Code":{"ZipFile":"AAAA","ZipFile":"%s"}}',  # twice: to the parser
+        '{"Code":{"x\\"ZipFile":"%s"}}',  # not the key
+        '{"Code":{"S3Key":"a\\\\"ZipFile","ZipFile":"%s"}}',
+        '{"Code":{"S3Key":"ZipFile","ZipFile":"%s"}}',  # a value like the key
+        '{"Code":{"ZipFile" "%s"}}',
+        '{"Code":{"ZipFile":["%s"]}}',
+        '{"Other":{"ZipFile":"%s"},"Code":{"S3Key":"k"}}',  # an unknown member
+        '["ZipFile","%s"]',
+        '"ZipFile" : "%s"',
+    ],
+)
+def test_whatever_else_is_parsed_as_it_stands(written: str) -> None:
+    body = (written % LONG).encode()
+    try:
+        expected = json.loads(body)
+    except ValueError:
+        with pytest.raises(orjson.JSONDecodeError):
+            load_lifted(body, "Code")
+        return
+    document = load_lifted(body, "Code")
+    if isinstance(document, dict) and "Other" in document:
+        document["Other"]["ZipFile"] = LONG
+    assert document == expected
+
+
+def test_a_long_string_that_is_no_base64_is_refused() -> None:
+    for bad in ("!" + LONG[1:], LONG[:-1], LONG[: SLICE_CHARS - 1] + "=" + LONG[SLICE_CHARS:] + "AAAA" * SLICE_CHARS):
+        body = f'{{"ZipFile":"{bad}"}}'.encode()
+        assert refusal("UpdateFunctionCode", body) == "The blob is not valid base64."
+    assert read("UpdateFunctionCode", f'{{"ZipFile":"{LONG}"}}'.encode())["ZipFile"] == base64.b64decode(LONG)
 
 
 JSON = st.recursive(
