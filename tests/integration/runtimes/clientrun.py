@@ -24,6 +24,15 @@ from lambent.runtimes.service import Runtimes
 ANSWER_LIMIT_S = 20.0
 ARN = "arn:aws:lambda:us-east-1:000000000000:function:subject"
 
+FAILED: dict[str, str] = {}
+"""What could not be installed for the tests, and why."""
+
+
+def why_missing(machine: Runtimes, name: str, client: str) -> str:
+    """The reason for a skip: the product's own words, and what went wrong when it was to be installed."""
+    said = machine.missing(name, machine.architecture, client) or ""
+    return " ".join([said, FAILED.get(name, ""), FAILED.get(f"official-{name}", "")]).strip()
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -79,7 +88,8 @@ class Log:
             if not part:
                 break
             data += part
-        return data.decode("utf-8", "replace").split("\n")[:-1] if data else []
+        lines = data.decode("utf-8", "replace").split("\n")
+        return lines if lines[-1] else lines[:-1]
 
     def close(self) -> None:
         os.close(self.read_end)

@@ -59,7 +59,47 @@ const CASES = {
 exports.handler = async (event, context) => CASES[event.case](event, context);
 """
 
-NAMES = ["echo", "nothing", "nil", "text", "numbers", "dates", "json", "bytes", "half", "bigint", "circle", "throws", "throws_empty", "throws_own", "throws_lines", "throws_del", "throws_text", "throws_number", "throws_object", "throws_lookalike", "throws_cause", "throws_no_stack", "throws_circle", "throws_deep", "rejects_late", "logs", "logs_fatal", "logs_error", "logs_circle", "logs_other", "raw", "context", "functions", "remaining", "trace", "variables", "global", "timers", "loop"]
+NAMES = [
+    "echo",
+    "nothing",
+    "nil",
+    "text",
+    "numbers",
+    "dates",
+    "json",
+    "bytes",
+    "half",
+    "bigint",
+    "circle",
+    "throws",
+    "throws_empty",
+    "throws_own",
+    "throws_lines",
+    "throws_del",
+    "throws_text",
+    "throws_number",
+    "throws_object",
+    "throws_lookalike",
+    "throws_cause",
+    "throws_no_stack",
+    "throws_circle",
+    "throws_deep",
+    "rejects_late",
+    "logs",
+    "logs_fatal",
+    "logs_error",
+    "logs_circle",
+    "logs_other",
+    "raw",
+    "context",
+    "functions",
+    "remaining",
+    "trace",
+    "variables",
+    "global",
+    "timers",
+    "loop",
+]
 
 CLIENT_CONTEXT = '{"client":{"installation_id":"i"},"custom":{"a":[1]},"env":{"locale":"de"}}'
 

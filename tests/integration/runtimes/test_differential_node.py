@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from clientrun import Event, Reply, Run, document, run
+from clientrun import Event, Reply, Run, document, run, why_missing
 from nodesubjects import APP, CLASSIC, EVENTS, JSON_LOGS, LIFE, STREAMS
 
 from lambent.runtimes.service import Runtimes
@@ -75,7 +75,7 @@ def both(
     for client in ("lambent", "official"):
         runtime = machine.find(f"nodejs{version}.x", machine.architecture, client)
         if runtime is None:
-            pytest.skip(machine.missing(f"nodejs{version}.x", machine.architecture, client) or "")
+            pytest.skip(why_missing(machine, f"nodejs{version}.x", client))
         runs.append(run(machine, runtime, task, handler, events, environment, **facts))
     return runs[0], runs[1]
 
@@ -157,7 +157,7 @@ def test_json_logs_have_the_same_members(machine: Runtimes, version: str, level:
 def ours_alone(machine: Runtimes, version: str, text: str, task: Path, event: Event | None = None) -> Run:
     runtime = machine.find(f"nodejs{version}.x", machine.architecture)
     if runtime is None:
-        pytest.skip(machine.missing(f"nodejs{version}.x", machine.architecture) or "")
+        pytest.skip(why_missing(machine, f"nodejs{version}.x", "lambent"))
     (task / "index.js").write_text(f"exports.handler = {text};\n")
     return run(machine, runtime, task, "index.handler", [event or Event(b"{}")])
 

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from clientrun import Event, Reply, Run, document, run
+from clientrun import Event, Reply, Run, document, run, why_missing
 from pythonsubjects import APP, EVENTS, JSON_LOGS, LIFE
 
 from lambent.runtimes.service import Runtimes
@@ -75,7 +75,7 @@ def both(
     for client in ("lambent", "official"):
         runtime = machine.find(name, machine.architecture, client)
         if runtime is None:
-            pytest.skip(machine.missing(name, machine.architecture, client) or "")
+            pytest.skip(why_missing(machine, name, client))
         runs.append(run(machine, runtime, task, handler, events, environment, **facts))
     return runs[0], runs[1]
 
@@ -154,7 +154,7 @@ def test_a_level_without_json_is_honoured(machine: Runtimes, version: str, tmp_p
 def ours_alone(machine: Runtimes, version: str, files: dict[str, str], handler: str, event: Event, task: Path) -> Reply:
     runtime = machine.find(f"python{version}", machine.architecture)
     if runtime is None:
-        pytest.skip(machine.missing(f"python{version}", machine.architecture) or "")
+        pytest.skip(why_missing(machine, f"python{version}", "lambent"))
     for path, text in files.items():
         (task / path).write_text(text)
     return run(machine, runtime, task, handler, [event]).replies[0]
