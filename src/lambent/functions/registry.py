@@ -112,7 +112,7 @@ class Registry:
         if self._functions.get(key) is not old:
             return
         stored = await self._store.find(ref)
-        if self._functions.get(key) is old:
+        if (old is not None or stored is not None) and self._functions.get(key) is old:
             self.accounts.move(old, stored)
             self._install(key, old, stored)
 
