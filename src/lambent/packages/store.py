@@ -35,7 +35,8 @@ INCOMING = ".incoming-"
 UNPACKINGS_MAX = 2
 """Archives being unpacked at once; more wait for their turn."""
 GRACE_S = 3_600
-"""An unreferenced package is kept this long after it was last put: a change that names it may be about to be written."""
+"""A package is removed when nobody has referenced or put it for this long: a change that names it may be about to be
+written, and an invocation of the code it replaced may run for a quarter of an hour."""
 FSYNC_FILES_MAX = 16
 """Up to this many files are synced one by one; above, one sync of the file system is cheaper."""
 
@@ -74,6 +75,8 @@ class Packages:
         self._room = asyncio.Semaphore(UNPACKINGS_MAX)
         self._guard = threading.Lock()
         """Between a put that finds a package and a collection that removes it."""
+        self._unreferenced: dict[str, int] = {}
+        """Digests that the last collections found unreferenced, and since when (monotonic nanoseconds)."""
         directory.mkdir(mode=0o755, parents=True, exist_ok=True)
         for left in directory.glob(f"{INCOMING}*"):
             if left.is_dir():
@@ -108,9 +111,9 @@ class Packages:
             return await _in_thread(lambda: self._put(archive))
 
     async def collect(self, keep: Collection[str]) -> list[str]:
-        """Remove packages that are not in `keep` and were not put within the grace period; answers their digests.
+        """Remove packages that no collection for a whole grace period has found in `keep`; answers their digests.
 
-        keep: digests of every version and of every environment that is alive (their trees are mounted).
+        keep: digests of every version. To be called every now and then: the first call only takes note.
         """
         return await _in_thread(lambda: self._collect(frozenset(keep)))
 
@@ -138,13 +141,12 @@ class Packages:
         """The stored package, its grace period begun anew; None when there is none."""
         home = self.directory / digest
         with self._guard:
+            self._unreferenced.pop(digest, None)
             try:
                 unpacked_bytes = int((home / "unpacked").read_text())
                 size = (home / "package.zip").stat().st_size
             except FileNotFoundError:
                 return None
-            now_s = self._clock.wall_ms() / 1_000
-            os.utime(home, (now_s, now_s))
         return _package(digest, size, unpacked_bytes)
 
     def _check_room(self) -> None:
@@ -171,9 +173,7 @@ class Packages:
             raise
         (incoming / "unpacked").write_text(str(unpacked_bytes))
         (incoming / "unpacked").chmod(0o644)
-        now_s = self._clock.wall_ms() / 1_000
         incoming.chmod(0o755)
-        os.utime(incoming, (now_s, now_s))
         _sync(incoming)
         return unpacked_bytes
 
@@ -188,18 +188,23 @@ class Packages:
         _fsync(self.directory)
 
     def _collect(self, keep: frozenset[str]) -> list[str]:
-        oldest_s = self._clock.wall_ms() / 1_000 - GRACE_S
+        now_ns = self._clock.monotonic_ns()
         removed = []
         for home in sorted(self.directory.iterdir()):
-            if home.name.startswith(".") or home.name in keep:
+            digest = home.name
+            if digest.startswith("."):
                 continue
-            trash = self.directory / f"{INCOMING}trash-{home.name}"
+            trash = self.directory / f"{INCOMING}trash-{digest}"
             with self._guard:
-                if home.stat().st_mtime > oldest_s:
+                if digest in keep:
+                    self._unreferenced.pop(digest, None)
                     continue
+                if now_ns - self._unreferenced.setdefault(digest, now_ns) < GRACE_S * 1_000_000_000:
+                    continue
+                del self._unreferenced[digest]
                 os.rename(home, trash)
             shutil.rmtree(trash)
-            removed.append(home.name)
+            removed.append(digest)
         return removed
 
 

@@ -128,17 +128,39 @@ def test_what_a_crash_left_is_removed_at_start(packages: Packages, clock: Manual
     assert left(again) == [DIGEST]
 
 
-def test_collection_spares_what_is_kept_and_what_is_young(packages: Packages, clock: ManualClock) -> None:
+def test_collection_spares_what_is_kept_and_what_was_used_lately(packages: Packages, clock: ManualClock) -> None:
     other = run(packages.put(zipped(("other", b"")))).digest
     run(packages.put(DATA))
-    assert run(packages.collect({other})) == []
-    clock.advance(GRACE_S + 1)
-    assert run(packages.put(DATA)).digest == DIGEST  # found again, and young again
-    assert run(packages.collect([])) == [other]
-    clock.advance(GRACE_S + 1)
+    clock.advance(10 * GRACE_S)  # age alone is no reason
     assert run(packages.collect({DIGEST})) == []
+    clock.advance(GRACE_S - 1)
+    assert run(packages.collect([])) == []
+    clock.advance(1)
+    assert run(packages.collect([])) == [other]
+    run(packages.put(DATA))  # found again: its time begins anew
+    clock.advance(GRACE_S)
+    assert run(packages.collect([])) == []
+    clock.advance(GRACE_S)
+    assert run(packages.collect({DIGEST})) == []  # referenced again
+    assert run(packages.collect([])) == []
+    clock.advance(GRACE_S)
     assert run(packages.collect([])) == [DIGEST]
     assert left(packages) == []
+
+
+def test_packages_put_while_others_are_collected_are_whole_or_gone(packages: Packages, clock: ManualClock) -> None:
+    """A put either keeps a package from being collected or stores it anew."""
+
+    async def scenario() -> None:
+        for _ in range(20):
+            await packages.put(DATA)
+            await packages.collect([])
+            clock.advance(GRACE_S)
+            await asyncio.gather(packages.collect([]), packages.put(DATA), packages.put(DATA))
+            assert packages.archive(DIGEST).read_bytes() == DATA
+            assert (packages.tree(DIGEST) / "app.py").read_bytes() == b"code"
+
+    run(scenario())
 
 
 def test_everything_is_readable_by_everybody_whatever_the_umask(tmp_path: Path, clock: ManualClock) -> None:
