@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -12,30 +11,22 @@ import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
-from tests.unit.api.doubles import SCOPE, Someone
 
 from lambent.api.door import PublicDoor
-from lambent.http import Request, serve
+from lambent.domain.clock import SystemClock
+from lambent.http import serve
+from lambent.identity.sigv4 import SigV4
 
 START_LIMIT_S = 10.0
-
-
-class ReadingTheScope:
-    """Authentication that believes the credential scope."""
-
-    def identify(self, request: Request) -> Any:
-        found = re.search(rb"Credential=[^/]+/\d+/([^/]+)/([^/]+)/", request.header(b"authorization") or b"")
-        return Someone(found[2].decode() if found else None, SCOPE)
-
-    def verify(self, request: Request, caller: Any) -> None:
-        return None
 
 
 class Running:
     """One door on one loop in one thread."""
 
     def __init__(self) -> None:
-        self.door = PublicDoor(ReadingTheScope())
+        self.door = PublicDoor(
+            SigV4(SystemClock(), default_account="123456789012", default_region="us-east-1", is_verifying=False)
+        )
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._main()), name="door")
         self._thread.start()
