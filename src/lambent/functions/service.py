@@ -117,10 +117,6 @@ class Functions:
         function = self._registry.find(ref)
         return None if function is None else function.reserved
 
-    def reservations(self) -> Iterator[tuple[FunctionRef, int]]:
-        """Every function with reserved concurrency, and how much."""
-        return ((one.ref, one.reserved) for one in self._registry if one.reserved is not None)
-
     def unreserved(self, scope: Scope) -> int:
         """The account's concurrency that is not set aside for single functions."""
         return self._registry.accounts.unreserved(scope)
