@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import uvloop
+from tests.integration.http.http_world import World
 
 from lambent.http import Limits
-from tests.integration.http.http_world import World
 
 
 @pytest.fixture(scope="session", autouse=True)

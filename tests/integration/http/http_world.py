@@ -108,5 +108,3 @@ class World:
         """Move the clock on, sweep by sweep of an hour or less."""
         self.clock.advance(seconds)
         self.reaper.sweep()
-
-

@@ -8,10 +8,10 @@ import socket
 from collections.abc import Callable
 
 import pytest
+from tests.integration.http.http_world import Echo, World
 
 from lambent.domain.clock import ManualClock
 from lambent.http import Exchange, Limits, Reaper, serve
-from tests.integration.http.http_world import Echo, World
 
 Run = Callable[..., None]
 GET = b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -77,11 +77,11 @@ def test_a_slow_head_is_cut(run: Run) -> None:
         client = await world.connect()
         client.send(b"GET / HT")
         (connection,) = world.server._service.connections
-        while connection._head is None:
+        while connection._head is None:  # noqa: ASYNC110
             await asyncio.sleep(0)
         world.pass_time(20)
         client.send(b"TP/1.1\r\n")  # a byte now and then does not help
-        while len(connection._head) < 16:
+        while len(connection._head) < 16:  # noqa: ASYNC110
             await asyncio.sleep(0)
         world.pass_time(1)
         world.pass_time(1)
@@ -98,7 +98,7 @@ def test_a_slow_body_is_cut_and_a_steady_one_is_not(run: Run) -> None:
         (connection,) = world.server._service.connections
         for second in range(60):
             client.send(b"x" * 1_024)
-            while connection._got < 1_024 * (second + 1):
+            while connection._got < 1_024 * (second + 1):  # noqa: ASYNC110
                 await asyncio.sleep(0)
             world.pass_time(1)
         for _ in range(25):
@@ -161,7 +161,7 @@ def test_who_sends_and_never_reads_is_not_served_further(run: Run) -> None:
 def test_accepting_pauses_at_the_limit_and_goes_on_below_it(run: Run) -> None:
     async def scenario(world: World) -> None:
         clients = [await world.connect() for _ in range(4)]
-        while world.server.connections < 4:
+        while world.server.connections < 4:  # noqa: ASYNC110
             await asyncio.sleep(0)
         late = await world.connect()  # the kernel takes it, we do not
         late.send(GET % b"/late")

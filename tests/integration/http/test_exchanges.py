@@ -8,10 +8,9 @@ import struct
 from collections.abc import Callable
 
 import pytest
+from tests.integration.http.http_world import World
 
 from lambent.http import Buffered, Exchange, Limits, Streamed
-
-from tests.integration.http.http_world import World
 
 Run = Callable[..., None]
 GET = b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -38,8 +37,11 @@ def test_any_split_of_the_bytes_reads_the_same(run: Run) -> None:
     async def scenario(world: World) -> None:
         client = await world.connect()
         client.writer.transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        message = post(b"/x", b"abc") + b"POST /y HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
-        for at in range(0, len(message)):
+        message = (
+            post(b"/x", b"abc")
+            + b"POST /y HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+        )
+        for at in range(len(message)):
             client.send(message[at : at + 1])
             await asyncio.sleep(0)
         for path in (b"/x", b"/y"):
@@ -72,7 +74,7 @@ def test_what_is_pipelined_is_bounded(run: Run) -> None:
         await world.app.arrived.wait()
         client.send((GET % b"/x") * 400_000)
         (connection,) = world.server._service.connections
-        while not connection._paused:
+        while not connection._paused:  # noqa: ASYNC110
             await asyncio.sleep(0)
         assert len(connection._held) <= 4_096 + 262_144
         client.close()
@@ -90,7 +92,9 @@ def test_expect_100_continue(run: Run) -> None:
         assert (await client.reply())[::2] == (200, b"abc")
         client.send(head % b"/early")
         status, fields, body = await client.reply()
-        assert (status, body, fields[b"connection"]) == (403, b"no", b"close"), "refused: no 100, and the body may come or not"
+        assert (status, body, fields[b"connection"]) == (403, b"no", b"close"), (
+            "refused: no 100, and the body may come or not"
+        )
         assert await client.ended() == b""
 
     run(scenario)
@@ -189,7 +193,9 @@ def test_head_and_204_have_no_body(run: Run) -> None:
 def test_an_offer_to_upgrade_is_not_taken(run: Run) -> None:
     async def scenario(world: World) -> None:
         client = await world.connect()
-        client.send(b"GET /x HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\r\n" + GET % b"/y")
+        client.send(
+            b"GET /x HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\r\n" + GET % b"/y"
+        )
         assert (await client.reply())[1][b"x-path"] == b"/x"
         assert (await client.reply())[1][b"x-path"] == b"/y"
 
@@ -356,7 +362,13 @@ def test_answers_refuse_what_would_split_them(run: Run) -> None:
         client.send(GET % b"/later")
         await world.app.arrived.wait()
         exchange = world.app.waiting[0]
-        for field in ((b"X", b"a\r\nY: b"), (b"X", b"a\nb"), (b"X\r\nY", b"b"), (b"Content-Length", b"3"), (b"X Y", b"z")):
+        for field in (
+            (b"X", b"a\r\nY: b"),
+            (b"X", b"a\nb"),
+            (b"X\r\nY", b"b"),
+            (b"Content-Length", b"3"),
+            (b"X Y", b"z"),
+        ):
             with pytest.raises(ValueError):
                 exchange.respond(200, (field,), b"")
         exchange.respond(200, (), b"fine")

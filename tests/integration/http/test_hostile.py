@@ -8,17 +8,23 @@ from collections.abc import Callable
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.integration.http.http_world import World
 
 from lambent.http import Buffered, Exchange, serve
-from tests.integration.http.http_world import World
 
 Run = Callable[..., None]
 H = b"Host: a\r\n"
 SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
 
 REFUSED: dict[str, tuple[bytes, int]] = {
-    "length and coding": (b"POST / HTTP/1.1\r\n" + H + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
-    "coding and length": (b"POST / HTTP/1.1\r\n" + H + b"Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n", 400),
+    "length and coding": (
+        b"POST / HTTP/1.1\r\n" + H + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        400,
+    ),
+    "coding and length": (
+        b"POST / HTTP/1.1\r\n" + H + b"Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n",
+        400,
+    ),
     "two lengths": (b"POST / HTTP/1.1\r\n" + H + b"Content-Length: 3\r\nContent-Length: 4\r\n\r\nabc", 400),
     "one length twice": (b"POST / HTTP/1.1\r\n" + H + b"Content-Length: 3\r\nContent-Length: 3\r\n\r\nabc", 400),
     "a list of lengths": (b"POST / HTTP/1.1\r\n" + H + b"Content-Length: 3, 3\r\n\r\nabc", 400),
@@ -30,7 +36,10 @@ REFUSED: dict[str, tuple[bytes, int]] = {
     "coding in a folded line": (b"POST / HTTP/1.1\r\n" + H + b"Transfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n", 400),
     "another coding": (b"POST / HTTP/1.1\r\n" + H + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", 400),
     "two codings": (b"POST / HTTP/1.1\r\n" + H + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501),
-    "coding twice": (b"POST / HTTP/1.1\r\n" + H + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n", 400),
+    "coding twice": (
+        b"POST / HTTP/1.1\r\n" + H + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n",
+        400,
+    ),
     "coding in 1.0": (b"POST / HTTP/1.0\r\n" + H + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
     "space before colon": (b"POST / HTTP/1.1\r\n" + H + b"Content-Length : 3\r\n\r\nabc", 400),
     "folded field": (b"GET / HTTP/1.1\r\n" + H + b"X: a\r\n b\r\n\r\n", 400),
@@ -130,9 +139,30 @@ def test_forms_of_the_target(run: Run) -> None:
 
 
 TOKENS = st.sampled_from(
-    [b"GET / HTTP/1.1", b"POST /x HTTP/1.1", b"\r\n", b"\n", b"\r", b"Host: a", b"Content-Length: 3", b"Content-Length: 5"]
-    + [b"Transfer-Encoding: chunked", b"Connection: close", b"Expect: 100-continue", b"abc", b"0", b"3", b" ", b":", b"\0"]
-    + [b"\r\n\r\n", b"0\r\n\r\n", b"3\r\nabc\r\n", b"\xff", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"]
+    [
+        b"GET / HTTP/1.1",
+        b"POST /x HTTP/1.1",
+        b"\r\n",
+        b"\n",
+        b"\r",
+        b"Host: a",
+        b"Content-Length: 3",
+        b"Content-Length: 5",
+        b"Transfer-Encoding: chunked",
+        b"Connection: close",
+        b"Expect: 100-continue",
+        b"abc",
+        b"0",
+        b"3",
+        b" ",
+        b":",
+        b"\x00",
+        b"\r\n\r\n",
+        b"0\r\n\r\n",
+        b"3\r\nabc\r\n",
+        b"\xff",
+        b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+    ]
 )
 
 
@@ -155,7 +185,10 @@ class Recorder:
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-@given(pieces=st.lists(st.one_of(TOKENS, st.binary(max_size=6)), max_size=25), cuts=st.lists(st.integers(1, 40), max_size=8))
+@given(
+    pieces=st.lists(st.one_of(TOKENS, st.binary(max_size=6)), max_size=25),
+    cuts=st.lists(st.integers(1, 40), max_size=8),
+)
 def test_whatever_comes_the_split_does_not_matter_and_nothing_breaks(pieces: list[bytes], cuts: list[int]) -> None:
     """The same bytes in one piece and in many: the same requests, the same answers, no exception in the loop."""
     data = b"".join(pieces)
@@ -179,7 +212,9 @@ def test_whatever_comes_the_split_does_not_matter_and_nothing_breaks(pieces: lis
         writer.close()
         await server.drain(1.0)
         assert reports == []
-        return recorder.seen, [line for line in answer.split(b"\r\n") if line.startswith(b"HTTP/1.1") and b" 100 " not in line]
+        return recorder.seen, [
+            line for line in answer.split(b"\r\n") if line.startswith(b"HTTP/1.1") and b" 100 " not in line
+        ]
 
     parts = []
     rest = data

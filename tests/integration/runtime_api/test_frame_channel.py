@@ -9,11 +9,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from tests.integration.runtime_api.runtime_world import RememberingSink, an_event
 
 from lambent.domain.limits import INVOKE_RESPONSE_BYTES_MAX
 from lambent.runtime_api.frame_channel import FrameChannel, open_frame_channel
 from lambent.runtime_api.machine import Refused
-from tests.integration.runtime_api.runtime_world import RememberingSink, an_event
 
 OnLoop = Callable[[Callable[[], Awaitable[Any]]], None]
 

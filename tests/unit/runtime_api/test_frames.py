@@ -29,7 +29,10 @@ def wire(kind: int, names: tuple[bytes, ...] = (), body: bytes = b"") -> bytes:
 
 FRAMES = [
     (wire(READY), Frame(READY, (), b"", 0)),
-    (wire(RESPONSE, (b"id-1", b"application/json"), b'{"a":1}'), Frame(RESPONSE, ("id-1", "application/json"), b'{"a":1}', 7)),
+    (
+        wire(RESPONSE, (b"id-1", b"application/json"), b'{"a":1}'),
+        Frame(RESPONSE, ("id-1", "application/json"), b'{"a":1}', 7),
+    ),
     (wire(RESPONSE, (b"", b"")), Frame(RESPONSE, ("", ""), b"", 0)),
     (wire(ERROR, (b"id-2", "Runtime.Ä".encode()), b"x" * 300), Frame(ERROR, ("id-2", "Runtime.Ä"), b"x" * 300, 300)),
     (wire(INIT_ERROR, (b"Runtime.X",), b"null"), Frame(INIT_ERROR, ("Runtime.X",), b"null", 4)),
