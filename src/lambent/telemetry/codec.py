@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import astuple
-from typing import Any
+from typing import Any, NamedTuple
 from zlib import crc32
 
 import orjson
@@ -27,8 +27,10 @@ ORIGIN, ATTEMPT, PART, INIT, USER = 1, 2, 3, 4, 5
 _ATTEMPT = struct.Struct("<BIqQqIQIBBBBHHHI")
 _GENERAL = struct.Struct("<BIII")
 _LINE = struct.Struct("<qI")
+_TIME = struct.Struct("<q")
 _STATUS_CODES = {name: code for code, name in enumerate(STATUSES)}
 _KIND_CODES = {name: code for code, name in enumerate(KINDS)}
+_SUCCESS, _TIMEOUT = _STATUS_CODES["success"], _STATUS_CODES["timeout"]
 _FUNCTION_ERROR, _BEGUN = 1, 2
 _TEXT_BYTES_MAX = 4_096
 
@@ -109,7 +111,7 @@ def decode(payload: bytes, origins: dict[int, Origin]) -> Record:
     """The record in a frame's payload. Raises Damaged for a kind or an origin that is not known here."""
     kind = payload[0]
     if kind == ATTEMPT:
-        return decode_attempt(payload, origins)
+        return _decode_attempt(payload, origins)
     if kind not in (PART, INIT, USER):
         raise Damaged(f"unknown kind of record {kind}")
     _, number, size, count = _GENERAL.unpack_from(payload)
@@ -131,6 +133,45 @@ def decode(payload: bytes, origins: dict[int, Origin]) -> Record:
     return record
 
 
+class Outline(NamedTuple):
+    """What index and ledger need of an attempt, read without making the record."""
+
+    number: int
+    started_ms: int
+    duration_us: int
+    init_us: int
+    """-1: none"""
+    request_units: int
+    is_error: bool
+    is_timeout: bool
+    is_begun: bool
+    first_line_ms: int | None
+    last_line_ms: int | None
+
+
+def outline(payload: memoryview) -> Outline:
+    """The outline of the attempt in a frame's payload."""
+    head = _ATTEMPT.unpack_from(payload)
+    status, flags, count = head[8], head[10], head[15]
+    first_ms = last_ms = None
+    if count:
+        at = _ATTEMPT.size + head[11] + head[12] + head[13] + head[14]
+        (first_ms,) = _TIME.unpack_from(payload, at)
+        (last_ms,) = _TIME.unpack_from(payload, at + (count - 1) * _LINE.size)
+    return Outline(
+        head[1],
+        head[2],
+        head[3],
+        head[4],
+        head[7],
+        status != _SUCCESS or bool(flags & _FUNCTION_ERROR),
+        status == _TIMEOUT,
+        bool(flags & _BEGUN),
+        first_ms,
+        last_ms,
+    )
+
+
 def frames(data: bytes, start: int = len(MAGIC)) -> Iterator[tuple[int, memoryview]]:
     """(offset, payload) of every whole, undamaged frame from `start` on; ends at the first that is not."""
     view = memoryview(data)
@@ -146,8 +187,7 @@ def frames(data: bytes, start: int = len(MAGIC)) -> Iterator[tuple[int, memoryvi
         at += head_size + size
 
 
-def decode_attempt(payload: bytes | memoryview, origins: dict[int, Origin], *, is_outline: bool = False) -> Attempt:
-    """An attempt's record; an outline has what index and ledger need: no texts, of the lines the first and last time."""
+def _decode_attempt(payload: bytes, origins: dict[int, Origin]) -> Attempt:
     (
         _,
         number,
@@ -169,23 +209,6 @@ def decode_attempt(payload: bytes | memoryview, origins: dict[int, Origin], *, i
     if number not in origins:
         raise Damaged(f"an attempt of origin {number}, which is not in its segment")
     at = _ATTEMPT.size
-    if is_outline:
-        lines_at = at + request_id_size + qualifier_size + error_type_size + trace_size
-        return Attempt(
-            origins[number],
-            "",
-            started_ms,
-            duration_us,
-            None if init_us < 0 else init_us,
-            peak_mb,
-            STATUSES[status],
-            None,
-            bool(flags & _FUNCTION_ERROR),
-            KINDS[kind],
-            request_units=request_units,
-            lines=_outline(payload, lines_at, count),
-            is_begun=bool(flags & _BEGUN),
-        )
     texts = []
     for size in (request_id_size, qualifier_size, error_type_size, trace_size):
         texts.append(str(payload[at : at + size], "utf-8", "replace"))
@@ -216,7 +239,7 @@ def _table(lines: list[LogLine]) -> list[bytes]:
     return [*[pack(at_ms, len(line)) for at_ms, line in lines], *[line for _, line in lines]]
 
 
-def _lines(payload: bytes | memoryview, at: int, count: int) -> list[LogLine]:
+def _lines(payload: bytes, at: int, count: int) -> list[LogLine]:
     text_at = at + count * _LINE.size
     lines: list[LogLine] = []
     for _ in range(count):
@@ -225,11 +248,3 @@ def _lines(payload: bytes | memoryview, at: int, count: int) -> list[LogLine]:
         at += _LINE.size
         text_at += size
     return lines
-
-
-def _outline(payload: bytes | memoryview, at: int, count: int) -> list[LogLine]:
-    if count == 0:
-        return []
-    first_ms, _ = _LINE.unpack_from(payload, at)
-    last_ms, _ = _LINE.unpack_from(payload, at + (count - 1) * _LINE.size)
-    return [(first_ms, b""), (last_ms, b"")]

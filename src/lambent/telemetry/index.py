@@ -16,7 +16,7 @@ from zlib import crc32
 
 import orjson
 
-from .attempt import Attempt, InitRecord, Origin, Record, UserEvents
+from .attempt import Attempt, AttemptPart, Origin, Record, UserEvents, billed_ms
 
 StreamKey = tuple[str, str, str, str]
 """account, region, log group, log stream"""
@@ -49,19 +49,32 @@ class Usage:
     timeouts: int = 0
 
     def add(self, attempt: Attempt) -> None:
-        billed_ms, origin = attempt.billed_ms, attempt.origin
+        is_timeout = attempt.status == "timeout"
+        is_error = attempt.function_error or attempt.status != "success"
+        self.count(attempt.origin, attempt.duration_us, attempt.init_us, attempt.request_units, is_error, is_timeout)
+
+    def count(
+        self,
+        origin: Origin,
+        duration_us: int,
+        init_us: int | None,
+        request_units: int,
+        is_error: bool,
+        is_timeout: bool,
+    ) -> None:
+        billed = billed_ms(duration_us, init_us)
+        mb_ms = origin.memory_mb * billed
         self.attempts += 1
-        self.requests += attempt.request_units
-        self.billed_ms += billed_ms
-        mb_ms = origin.memory_mb * billed_ms
+        self.requests += request_units
+        self.billed_ms += billed
         self.mb_ms += mb_ms
-        if attempt.init_us is not None:
-            self.init_mb_ms += mb_ms - origin.memory_mb * -(-attempt.duration_us // 1_000)
+        if init_us is not None:
+            self.init_mb_ms += mb_ms - origin.memory_mb * -(-duration_us // 1_000)
         if origin.ephemeral_mb > EPHEMERAL_FREE_MB:
-            self.ephemeral_mb_ms += (origin.ephemeral_mb - EPHEMERAL_FREE_MB) * billed_ms
-        if attempt.function_error or attempt.status != "success":
+            self.ephemeral_mb_ms += (origin.ephemeral_mb - EPHEMERAL_FREE_MB) * billed
+        if is_error:
             self.errors += 1
-            self.timeouts += attempt.status == "timeout"
+            self.timeouts += is_timeout
 
     def merge(self, other: Usage) -> None:
         self.attempts += other.attempts
@@ -117,23 +130,33 @@ class Index:
     def add(self, record: Record, offset: int, size: int) -> tuple[Slice, Usage | None]:
         """Enter a record that lies at `offset`; answers the slice and usage row it went to."""
         first_ms, last_ms, ingested_ms = times(record)
-        key = stream_key(record)
+        part = self.slice_of(stream_key(record), first_ms)
+        part.add(offset, size, first_ms, last_ms, ingested_ms)
+        self.stretch(first_ms, last_ms)
+        if not isinstance(record, Attempt):
+            return part, None
+        usage = self.usage_of(record.origin, record.started_ms)
+        usage.add(record)
+        return part, usage
+
+    def slice_of(self, key: StreamKey, at_ms: int) -> Slice:
         part = self.streams.get(key)
         if part is None:
-            part = self.streams[key] = Slice(first_ms, last_ms, ingested_ms)
-        part.add(offset, size, first_ms, last_ms, ingested_ms)
+            part = self.streams[key] = Slice(at_ms, at_ms, at_ms)
+        return part
+
+    def usage_of(self, origin: Origin, started_ms: int) -> Usage:
+        key = usage_key_of(origin, started_ms // DAY_MS)
+        usage = self.usage.get(key)
+        if usage is None:
+            usage = self.usage[key] = Usage()
+        return usage
+
+    def stretch(self, first_ms: int, last_ms: int) -> None:
         if first_ms < self.first_ms:
             self.first_ms = first_ms
         if last_ms > self.last_ms:
             self.last_ms = last_ms
-        if not isinstance(record, Attempt):
-            return part, None
-        usage_key = usage_key_of(record.origin, record.started_ms // DAY_MS)
-        usage = self.usage.get(usage_key)
-        if usage is None:
-            usage = self.usage[usage_key] = Usage()
-        usage.add(record)
-        return part, usage
 
 
 def usage_key_of(origin: Origin, day: int) -> UsageKey:
@@ -152,20 +175,29 @@ def times(record: Record) -> tuple[int, int, int]:
     lines = record.lines
     if isinstance(record, UserEvents):
         return lines[0][0], lines[-1][0], record.ingested_ms
-    first_ms = record.started_ms
-    if isinstance(record, Attempt | InitRecord):
-        last_ms = record.started_ms + record.duration_us // 1_000
-        if isinstance(record, Attempt) and record.is_begun:
-            first_ms = last_ms
+    first_line_ms, last_line_ms = (lines[0][0], lines[-1][0]) if lines else (None, None)
+    if isinstance(record, AttemptPart):
+        duration_us, is_begun = 0, not record.is_first
     else:
-        last_ms = lines[-1][0] if lines else record.started_ms
-        if not record.is_first and lines:
-            first_ms = lines[0][0]
-    if lines:
-        first_ms = min(first_ms, lines[0][0])
-        last_ms = max(last_ms, lines[-1][0])
-    last_ms = max(first_ms, last_ms)
+        duration_us, is_begun = record.duration_us, isinstance(record, Attempt) and record.is_begun
+    if isinstance(record, AttemptPart) and is_begun and lines:
+        return lines[0][0], lines[-1][0], lines[-1][0]
+    first_ms, last_ms = attempt_times(record.started_ms, duration_us, is_begun, first_line_ms, last_line_ms)
     return first_ms, last_ms, last_ms
+
+
+def attempt_times(
+    started_ms: int, duration_us: int, is_begun: bool, first_line_ms: int | None, last_line_ms: int | None
+) -> tuple[int, int]:
+    """First and last event's time of an attempt: START is never later, END never earlier than the lines between."""
+    last_ms = started_ms + duration_us // 1_000
+    first_ms = last_ms if is_begun else started_ms
+    if first_line_ms is not None and last_line_ms is not None:
+        if first_line_ms < first_ms:
+            first_ms = first_line_ms
+        if last_line_ms > last_ms:
+            last_ms = last_line_ms
+    return first_ms, last_ms
 
 
 def encode_index(index: Index, covered: int) -> bytes:

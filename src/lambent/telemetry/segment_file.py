@@ -9,9 +9,9 @@ from collections import OrderedDict
 from pathlib import Path
 
 from ..domain.errors import ServiceFault
-from .attempt import Record
-from .codec import ATTEMPT, FRAME, MAGIC, ORIGIN, Damaged, decode, decode_attempt, decode_origin, frames
-from .index import Index, Slice, StreamKey, decode_index, encode_index, read_tables
+from .attempt import Origin, Record
+from .codec import ATTEMPT, FRAME, MAGIC, ORIGIN, Damaged, decode, decode_origin, frames, outline
+from .index import DAY_MS, Index, Slice, StreamKey, Usage, attempt_times, decode_index, encode_index, read_tables
 
 _BLOCK_BYTES = 262_144
 _BLOCKS_MAX = 16
@@ -135,28 +135,45 @@ class FileSegment:
 
 
 def scan(data: bytes) -> tuple[Index, int]:
-    """Build a segment's index from its bytes; answers it and where the last whole record ends."""
+    """Build a segment's index from its bytes; answers it and where the last whole record ends.
+
+    A start after SIGKILL waits for this: attempts are read as outlines, and what belongs to an origin is kept at hand.
+    """
     index = Index()
     if data[: len(MAGIC)] != MAGIC:
         return index, 0
     end = len(MAGIC)
     origins = index.origins
+    at_hand: dict[tuple[int, int], tuple[Origin, Slice, Usage]] = {}
     for offset, view in frames(data):
         size = FRAME.size + len(view)
         kind = view[0]
-        if kind == ORIGIN:
-            number, origin = decode_origin(view)
-            origins[number] = origin
-        else:
-            try:
-                record: Record
-                if kind == ATTEMPT:
-                    record = decode_attempt(view, origins, is_outline=True)
-                else:
-                    record = decode(bytes(view), origins)
-            except Damaged:
-                break
-            index.add(record, offset, size)
+        try:
+            if kind == ATTEMPT:
+                (number, started_ms, duration_us, init_us, units, is_error, is_timeout, is_begun, first, last) = (
+                    outline(view)
+                )
+                first_ms, last_ms = attempt_times(started_ms, duration_us, is_begun, first, last)
+                found = at_hand.get((number, started_ms // DAY_MS))
+                if found is None:
+                    if number not in origins:
+                        raise Damaged(f"an attempt of origin {number}, which is not in its segment")
+                    origin = origins[number]
+                    part = index.slice_of(
+                        (origin.account, origin.region, origin.log_group, origin.log_stream), first_ms
+                    )
+                    found = at_hand[number, started_ms // DAY_MS] = origin, part, index.usage_of(origin, started_ms)
+                origin, part, usage = found
+                part.add(offset, size, first_ms, last_ms, last_ms)
+                index.stretch(first_ms, last_ms)
+                usage.count(origin, duration_us, None if init_us < 0 else init_us, units, is_error, is_timeout)
+            elif kind == ORIGIN:
+                number, origin = decode_origin(view)
+                origins[number] = origin
+            else:
+                index.add(decode(bytes(view), origins), offset, size)
+        except Damaged:
+            break
         end = offset + size
     return index, end
 

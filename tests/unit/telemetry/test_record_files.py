@@ -8,14 +8,20 @@ import signal
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lambent.domain.errors import DiskFull, ServiceFault
-from lambent.telemetry.attempt import Attempt, Origin
+from lambent.telemetry.attempt import Attempt, AttemptPart, InitRecord, Origin, UserEvents
+from lambent.telemetry.platform_lines import render
 from lambent.telemetry.records import Retention
+from lambent.telemetry.segment_file import scan
 from lambent.telemetry.segments import FileRecords
 
 T0 = 1_764_100_000_000
@@ -302,7 +308,8 @@ def test_nothing_is_taken_while_syncing_fails_and_everything_after(
 WRITER = """
 import sys
 from pathlib import Path
-from lambent.telemetry.attempt import Attempt, Origin
+from lambent.telemetry.attempt import Attempt, AttemptPart, InitRecord, Origin, UserEvents
+from lambent.telemetry.platform_lines import render
 from lambent.telemetry.segments import FileRecords
 records = FileRecords(Path(sys.argv[1]), fsync_ms=60_000, segment_bytes_max=16_384)
 of = Origin("123456789012", "us-east-1", "f", "1", "0a", "/aws/lambda/f", "s[1]0a", 128)
@@ -344,3 +351,59 @@ def test_what_cannot_be_billed_is_not_written(tmp_path: Path, changes: dict[str,
     records.append(attempt(of, 1))
     assert ids(records) == ["r1"]
     records.close()
+
+
+RECORDS = st.lists(
+    st.tuples(
+        st.integers(0, 2),
+        st.integers(-5, 200_000_000),
+        st.integers(0, 10_000_000),
+        st.none() | st.integers(0, 5_000_000),
+        st.sampled_from(["success", "error", "timeout", "failure"]),
+        st.booleans(),
+        st.lists(st.integers(-3, 30), max_size=3).map(sorted),
+        st.sampled_from(["attempt", "attempt", "part", "init", "user"]),
+    ),
+    max_size=20,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(RECORDS)
+def test_an_index_built_from_the_file_is_the_one_that_grew(rows: list[Any]) -> None:
+    """Scanning after a kill, and rendering, see the same times, sizes and sums as appending did."""
+    with tempfile.TemporaryDirectory() as name:
+        records = fresh(Path(name), segment_bytes_max=1_048_576)
+        origins = [origin(str(number)) for number in range(3)]
+        for which, at, duration_us, init_us, status, is_begun, offsets, kind in rows:
+            of, at_ms = origins[which], T0 + at
+            lines = [(at_ms + offset, b"x\n") for offset in offsets]
+            if kind == "attempt":
+                records.append(
+                    Attempt(
+                        of, "r", at_ms, duration_us, init_us, status=status, is_begun=is_begun, lines=lines,
+                        function_error=status != "success",
+                    )
+                )  # fmt: skip
+            elif kind == "part":
+                records.append_other(AttemptPart(of, "r", at_ms, lines, not is_begun))
+            elif kind == "init":
+                records.append_other(InitRecord(of, at_ms, duration_us, lines=lines))
+            elif lines:
+                records.append_other(UserEvents(of.account, of.region, of.log_group, of.log_stream, lines, at_ms))
+        (segment,) = records.segments()
+        grown = segment.index()
+        built, end = scan((Path(name) / "00000000.log").read_bytes())
+        assert end == segment.size
+        assert built.usage == grown.usage
+        assert built.streams == grown.streams
+        assert (built.first_ms, built.last_ms) == (grown.first_ms, grown.last_ms)
+        for key, part in grown.streams.items():
+            for offset, first_ms, span_ms in zip(part.offsets, part.firsts, part.spans, strict=True):
+                record = segment.load(offset)
+                rendered = [at_ms for at_ms, _ in render(record)]
+                assert [first_ms, *rendered, first_ms + span_ms] == sorted([first_ms, *rendered, first_ms + span_ms])
+                if isinstance(record, Attempt) and not record.is_begun:
+                    assert (rendered[0], rendered[-1]) == (first_ms, first_ms + span_ms)
+            assert segment.tables(key) is part
+        records.close()
