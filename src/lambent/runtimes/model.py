@@ -15,6 +15,8 @@ CHANNEL_DESCRIPTOR = 3
 TASK_ROOT = "/var/task"
 RUNTIME_DIR = "/var/runtime"
 LANGUAGE_DIR = "/var/lang"
+SDK_DIR = "/var/sdk"
+"""Where the AWS SDK lies that functions may import without bringing it; on the service it is in /var/runtime."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,14 +6,15 @@ import asyncio
 import platform
 import subprocess
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from lambent.sandbox.port import Image, Mount
 
 from . import catalogue, environment, official, staging
 from .catalogue import Identifier
-from .discovery import Places, scan
-from .model import LANGUAGE_DIR, RUNTIME_DIR, Interpreter, Plan, Runtime, VersionFacts
+from .discovery import PROBES_AT_ONCE, Places, scan
+from .model import LANGUAGE_DIR, RUNTIME_DIR, SDK_DIR, Interpreter, Plan, Runtime, VersionFacts
 
 CLIENTS = ("lambent", "official")
 PYTHON_VERSIONS = ("3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
@@ -49,11 +50,15 @@ def machine_architecture() -> str:
 class Runtimes:
     """What was found on this machine. Values only: every call is a look-up."""
 
-    def __init__(self, found: Iterable[Interpreter], staged: Path, clients: Path, architecture: str) -> None:
-        """`found` in the order of preference: the first of a version counts. `clients`: installed official clients."""
+    def __init__(
+        self, found: Iterable[Interpreter], staged: Path, clients: Path, architecture: str, sdks: Path | None = None
+    ) -> None:
+        """`found` in the order of preference: the first of a version counts. `clients`: installed official clients;
+        `sdks`: installed AWS SDKs, both by runtime identifier."""
         self.architecture = architecture
         self._staged = staged
         self._clients = clients
+        self._sdks = sdks
         self._interpreters: dict[tuple[str, str], Interpreter] = {}
         for interpreter in found:
             self._interpreters.setdefault((interpreter.family, interpreter.version), interpreter)
@@ -121,7 +126,15 @@ class Runtimes:
             mounts.append(Mount(str(official.directory(self._clients, interpreter)), RUNTIME_DIR))
             return Image(f"{identifier.name}-official", tuple(mounts))
         mounts.append(Mount(str(self._staged / identifier.family), RUNTIME_DIR))
+        sdk = self._sdk(identifier)
+        if sdk is not None:
+            mounts.append(Mount(str(sdk), SDK_DIR))
         return Image(identifier.name, tuple(mounts))
+
+    def _sdk(self, identifier: Identifier) -> Path | None:
+        """The SDK that was added for a runtime."""
+        found = self._sdks / identifier.name if self._sdks is not None else None
+        return found if found is not None and found.is_dir() else None
 
     def plan(self, runtime: Runtime, facts: VersionFacts) -> Plan:
         """How to start `runtime` for one function version."""
@@ -136,6 +149,8 @@ class Runtimes:
         else:
             argv = (f"{LANGUAGE_DIR}/bin/node", f"{RUNTIME_DIR}/index.mjs")
         env = environment.variables(identifier, facts, frames=frames)
+        if frames and self._sdk(identifier) is not None:
+            env["_LAMBENT_SDK"] = SDK_DIR
         wrapper = env.get("AWS_LAMBDA_EXEC_WRAPPER")
         if wrapper:
             argv = (*_WRAP, wrapper, *argv)
@@ -152,15 +167,20 @@ def _how_to_get(identifier: Identifier) -> str:
 def _discover(places: Places, data: Path) -> Runtimes:
     staged = staging.stage(data / "bootstraps")
     found = scan(places, data / "discovered.json")
-    usable = []
-    for interpreter in found:
-        if interpreter.family == "python" and interpreter.version in PYTHON_VERSIONS:
-            try:
-                staging.compile_for(staged, interpreter)
-            except (OSError, subprocess.SubprocessError):
-                continue  # a Python that cannot compile four files cannot run functions either
-        usable.append(interpreter)
-    return Runtimes(usable, staged, data / "clients", machine_architecture())
+    with ThreadPoolExecutor(PROBES_AT_ONCE) as pool:
+        is_usable = list(pool.map(lambda interpreter: _prepare(staged, interpreter), found))
+    usable = [interpreter for interpreter, usable in zip(found, is_usable, strict=True) if usable]
+    return Runtimes(usable, staged, data / "clients", machine_architecture(), data / "sdks")
+
+
+def _prepare(staged: Path, interpreter: Interpreter) -> bool:
+    """Make the bytecode of our client; a Python that cannot compile a few files cannot run functions either."""
+    if interpreter.family == "python" and interpreter.version in PYTHON_VERSIONS:
+        try:
+            staging.compile_for(staged, interpreter)
+        except (OSError, subprocess.SubprocessError):
+            return False
+    return True
 
 
 async def discover(places: Places, data: Path) -> Runtimes:

@@ -163,7 +163,7 @@ def _plan(
     places = {mount.target: mount.source for mount in runtime.image.mounts} | {"/var/task": str(task)}
 
     def here(text: str) -> str:
-        for target in ("/var/lang", "/var/runtime", "/var/task"):
+        for target in ("/var/lang", "/var/runtime", "/var/sdk", "/var/task"):
             text = text.replace(target, places.get(target, target))
         return text
 

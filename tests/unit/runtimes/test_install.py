@@ -20,6 +20,7 @@ NODE = Interpreter("nodejs", "24", "24.1.0", "/usr/bin/node", "/usr", (), "x86_6
         ("java21", "cannot be installed by this release"),
         ("cobol", "cobol is no runtime identifier"),
         ("official-python3.12", "python3.12 itself is not on this machine"),
+        ("sdk-nodejs24.x", "bring the clients you use in the package"),
         ("official-nodejs24.x", "comes from npm, which is not on this machine"),
         ("nodejs18.x", "comes from npm, which is not on this machine"),
     ],

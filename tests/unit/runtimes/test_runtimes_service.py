@@ -133,6 +133,15 @@ def test_a_wrapper_runs_before_managed_runtimes_only(runtimes: Runtimes) -> None
     assert runtimes.plan(provided, wrapped).argv == ("/var/task/bootstrap",)
 
 
+def test_an_sdk_that_was_added_is_mounted_and_named(tmp_path: Path) -> None:
+    (tmp_path / "sdks" / "python3.12").mkdir(parents=True)
+    runtimes = Runtimes([PYENV], tmp_path / "staged", tmp_path / "clients", "x86_64", tmp_path / "sdks")
+    runtime = runtimes.find("python3.12", "x86_64")
+    assert runtime is not None
+    assert Mount(str(tmp_path / "sdks" / "python3.12"), "/var/sdk") in runtime.image.mounts
+    assert runtimes.plan(runtime, FACTS).env["_LAMBENT_SDK"] == "/var/sdk"
+
+
 def test_credentials_and_owner_variables_reach_the_plan(runtimes: Runtimes) -> None:
     from dataclasses import replace
 

@@ -138,7 +138,11 @@ def _prepare_interpreter(environ):
     sys.meta_path.insert(0, _Finder(os.path.dirname(os.__file__)))
     layers = "/opt/python/lib/python%d.%d/site-packages" % sys.version_info[:2]
     sys.path[:1] = [environ.get("LAMBDA_TASK_ROOT", "/var/task"), layers, "/opt/python"]
-    if environ.get("PYTHONPATH", "/var/runtime") != "/var/runtime":
+    sdk = environ.pop("_LAMBENT_SDK", None)
+    if sdk:
+        sys.path.append(sdk)
+    own = environ.get("LAMBDA_RUNTIME_DIR", "/var/runtime")
+    if environ.get("PYTHONPATH", own) != own:
         # Wrapper scripts of tracing layers bring a sitecustomize this way.
         try:
             import sitecustomize  # noqa: F401
