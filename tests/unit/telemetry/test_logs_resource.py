@@ -62,6 +62,9 @@ def test_a_group_may_be_named_by_its_arn(identifier: str) -> None:
         ("CreateLogGroup", {}, "Value null at 'logGroupName'"),
         ("CreateLogGroup", {"logGroupName": "x", "kmsKeyId": "k"}, "KMS"),
         ("CreateLogGroup", {"logGroupName": "x", "tags": {"a": 1}}, "map of strings"),
+        ("CreateLogGroup", {"logGroupName": "x", "logGroupClass": "DELIVERY"}, "class STANDARD"),
+        ("CreateLogGroup", {"logGroupName": "x", "deletionProtectionEnabled": True}, "deletion protection"),
+        ("DescribeLogGroups", {"logGroupIdentifiers": [GROUP]}, "use logGroupNamePrefix"),
         ("PutRetentionPolicy", {"logGroupName": GROUP}, "Value null at 'retentionInDays'"),
         ("UntagResource", {"resourceArn": ARN}, "Value null at 'tagKeys'"),
         ("PutLogEvents", {"logGroupName": GROUP, "logStreamName": "s"}, "Value null at 'logEvents'"),
@@ -88,6 +91,11 @@ def test_what_is_not_served_says_so_and_what_to_do(operation: str, remedy: str) 
         call(resource(), operation)
     assert caught.value.code == "UnknownOperationException"
     assert operation not in OPERATIONS
+
+
+def test_there_are_groups_of_the_standard_class_only() -> None:
+    assert call(resource(), "DescribeLogGroups", logGroupClass="INFREQUENT_ACCESS") == {"logGroups": []}
+    assert len(call(resource(), "DescribeLogGroups", logGroupClass="STANDARD")["logGroups"]) == 1
 
 
 def test_null_is_absent() -> None:

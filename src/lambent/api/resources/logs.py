@@ -68,6 +68,10 @@ _REMEDIES = {
 
 
 def _describe_groups(logs: Logs, scope: Scope, given: Input) -> dict[str, Any]:
+    if given.get("logGroupClass", "STANDARD") != "STANDARD":
+        return {"logGroups": []}  # every group here is STANDARD
+    if given.get("logGroupIdentifiers"):
+        raise LogsInvalidParameter("logGroupIdentifiers is not served by Lambent: use logGroupNamePrefix.")
     rows, token = logs.describe_groups(
         scope,
         prefix=_text(given, "logGroupNamePrefix"),
@@ -156,6 +160,10 @@ def _untag(logs: Logs, scope: Scope, given: Input) -> dict[str, Any]:
 def _create_group(logs: Logs, scope: Scope, given: Input) -> dict[str, Any]:
     if given.get("kmsKeyId"):
         raise LogsInvalidParameter("Log groups are not encrypted with KMS keys by Lambent: leave kmsKeyId out.")
+    if given.get("logGroupClass", "STANDARD") != "STANDARD" or given.get("deletionProtectionEnabled"):
+        raise LogsInvalidParameter(
+            "Log groups are of class STANDARD and without deletion protection in Lambent: leave both members out."
+        )
     logs.create_group(scope, _required(given, "logGroupName"), _tag_map(given))
     return {}
 
