@@ -29,6 +29,7 @@
 #include "spawner.h"
 #include "tmpdisk.h"
 
+#define INSIDE "inside"
 #define BIT(capability) (1ull << (capability))
 #define KEPT                                                                                                           \
     (BIT(CAP_SYS_ADMIN) | BIT(CAP_SYS_CHROOT) | BIT(CAP_SYS_PTRACE) | BIT(CAP_SETUID) | BIT(CAP_SETGID) |              \
@@ -42,8 +43,10 @@ const char *__asan_default_options(void) { return "detect_leaks=0"; }
 
 static struct spawner spawner;
 
-/* Rootless: an outer user and mount namespace first. The parent writes the maps (newuidmap needs to be outside). */
-static int enter_outer(struct failure *failure) {
+/* Rootless: an outer user and mount namespace first. The parent writes the maps (newuidmap needs to be outside). Then the
+ * program runs itself again: memory belongs to the user namespace of its exec, and only inside it can this process later
+ * open the namespaces of sandboxes that hide from ptrace. */
+static int enter_outer(char **argv, int config, struct failure *failure) {
     if (unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0) return fail(failure, "unshare a user namespace");
     struct answer ask = {.version = PROTOCOL_VERSION, .kind = ANSWER_MAP, .status = getpid()};
     char mapped;
@@ -51,7 +54,15 @@ static int enter_outer(struct failure *failure) {
         return fail(failure, "have the ids mapped");
     if (setresgid(0, 0, 0) != 0 || setresuid(0, 0, 0) != 0) return fail(failure, "become the outer root");
     if (!spawner.config.single_id && setgroups(0, NULL) != 0) return fail(failure, "drop the groups");
-    return 0;
+    char control[16], configuration[16], inside[] = INSIDE;
+    snprintf(control, sizeof control, "%d", spawner.server);
+    snprintf(configuration, sizeof configuration, "%d", config);
+    if (lseek(config, 0, SEEK_SET) != 0 || fcntl(config, F_SETFD, 0) != 0 || fcntl(spawner.server, F_SETFD, 0) != 0)
+        return fail(failure, "keep the descriptors");
+    char *const arguments[] = {argv[0], control, configuration, inside, NULL};
+    char *const environment[] = {NULL};
+    execve("/proc/self/exe", arguments, environment);
+    return fail(failure, "run inside the outer namespace");
 }
 
 static int keep_few_capabilities(struct failure *failure) {
@@ -92,11 +103,7 @@ static int prepare(struct failure *failure, struct failure *refused) {
     signal(SIGCHLD, SIG_DFL); /* inherited "ignored" would lose exit codes */
     umask(022);
     if (seccomp_prepare(failure) != 0) return -1;
-    if (spawner.config.rootless) {
-        if (enter_outer(failure) != 0) return -1;
-    } else if (unshare(CLONE_NEWNS) != 0) {
-        return fail(failure, "unshare the mounts");
-    }
+    if (!spawner.config.rootless && unshare(CLONE_NEWNS) != 0) return fail(failure, "unshare the mounts");
     if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0) return fail(failure, "make mounts private");
     if (groups_open(&spawner.config, &spawner.groups, failure) != 0) return -1;
     spawner.packages = open(spawner.config.packages, O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -121,7 +128,8 @@ static int prepare(struct failure *failure, struct failure *refused) {
 
 int main(int argc, char **argv) {
     if (argc == 3 && strcmp(argv[1], "--seccomp") == 0) return seccomp_dump(argv[2]);
-    if (argc != 3) {
+    bool inside = argc == 4 && strcmp(argv[3], INSIDE) == 0;
+    if (argc != 3 && !inside) {
         fprintf(stderr, "usage: lambent-launcher CONTROL CONFIG\n");
         return 2;
     }
@@ -133,6 +141,7 @@ int main(int argc, char **argv) {
     spawner.lifeline = -1;
     struct answer hello = {.version = PROTOCOL_VERSION, .kind = ANSWER_HELLO};
     bool started = config_read(config, &spawner.config, &failure) == 0;
+    if (started && spawner.config.rootless && !inside) started = enter_outer(argv, config, &failure) == 0;
     close(config);
     started = started && prepare(&failure, &refused) == 0;
     hello.flags = spawner.config.tmp_disk ? ANSWER_TMP_DISK : 0;

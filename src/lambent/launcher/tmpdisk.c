@@ -38,6 +38,13 @@ struct loop_config {
 #define SET_STRING 1u
 #define CREATE 6u
 
+/* Bytes of an image that has `tmp_mb` to write: on top come the inodes (256 bytes for each 16 KB), what ext4 keeps for
+ * its own metadata (a fiftieth, at most 16 MB), bitmaps and descriptors. Measured from 1 MB to 10 GB: 0 to 2 % over. */
+static off_t image_bytes(uint32_t tmp_mb) {
+    uint32_t kept_mb = tmp_mb / 48 < 16 ? tmp_mb / 48 : 16;
+    return (off_t)(tmp_mb + kept_mb + tmp_mb / 64 + tmp_mb / 200 + 2) << 20;
+}
+
 static int copy_sparse(int from, int to, off_t size) {
     if (ftruncate(to, size) != 0) return -1;
     for (off_t at = 0; at < size;) {
@@ -114,8 +121,8 @@ static int run_mkfs(const char *mkfs, int file) {
     snprintf(path, sizeof path, "/proc/self/fd/%d", file);
     pid_t child = fork();
     if (child == 0) {
-        char *const arguments[] = {"mke2fs", "-q", "-F", "-t", "ext4", "-O", "^has_journal,^resize_inode", "-m", "0", "-E",
-                                   "lazy_itable_init=1,nodiscard,root_owner=0:0", path, NULL};
+        char *const arguments[] = {"mke2fs", "-q", "-F", "-t", "ext4", "-O", "^has_journal,^resize_inode", "-m", "0",
+                                   "-i", "16384", "-E", "lazy_itable_init=1,nodiscard,root_owner=0:0", path, NULL};
         char *const environment[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", NULL};
         int null = open("/dev/null", O_RDWR);
         dup2(null, 0);
@@ -143,7 +150,7 @@ static int open_template(const struct config *config, int scratch, uint32_t tmp_
         snprintf(half, sizeof half, "%s.new", name);
         int made = openat(scratch, half, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
         int mounted = -1, inside = -1;
-        if (made < 0 || ftruncate(made, (off_t)tmp_mb << 20) != 0) {
+        if (made < 0 || ftruncate(made, image_bytes(tmp_mb)) != 0) {
             fail(failure, "make a template");
         } else if (run_mkfs(config->mkfs, made) != 0) {
             fail(failure, "run mke2fs");
@@ -170,7 +177,7 @@ static int make_one(const struct config *config, int scratch, uint32_t tmp_mb, s
     if (template < 0) return -1;
     int file = openat(scratch, ".", O_RDWR | O_TMPFILE | O_CLOEXEC, 0600); /* never had a name */
     int mounted = -1;
-    if (file < 0 || copy_sparse(template, file, (off_t)tmp_mb << 20) != 0)
+    if (file < 0 || copy_sparse(template, file, image_bytes(tmp_mb)) != 0)
         fail(failure, "copy a template");
     else
         mounted = mount_image(file, failure);

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from . import wire
 from .container import ContainerDriver
+from .groups import Groups
 from .port import Image, Limits, SandboxDriver, SandboxError, Tier
 from .process import ProcessDriver
 from .spawner import BINARY, SANDBOXES_MAX, TMP_MB_DEFAULT, TMP_POOL_DEFAULT, Spawner, launch_spawner
@@ -75,11 +76,13 @@ def prepare(
     binary: Path = BINARY,
     sandboxes_max: int = SANDBOXES_MAX,
     tmp_pool: int = TMP_POOL_DEFAULT,
+    disk_tmp: bool = True,
+    groups: Groups | None = None,
 ) -> Prepared:
     """Find the best tier by trying, or make sure that the forced one works.
 
     kind: one of KINDS, or None for the best. run_as: the user that the server becomes (a rootless spawner started by
-    root runs as it). Raises SandboxError when a forced tier does not work, ValueError for an unknown one.
+    root runs as it). disk_tmp, groups: instead of what would be found. Raises SandboxError when a forced tier does not work, ValueError for an unknown one.
     """
     if kind is not None and kind not in KINDS:
         raise ValueError(f"unknown sandbox tier {kind!r}: one of {', '.join(KINDS)}")
@@ -98,6 +101,8 @@ def prepare(
                 binary=binary,
                 sandboxes_max=sandboxes_max,
                 tmp_pool=tmp_pool,
+                disk_tmp=disk_tmp,
+                groups=groups,
             )
             probe(spawner, images[0].name)
         except SandboxError as error:

@@ -140,12 +140,14 @@ def launch_spawner(
     sandboxes_max: int = SANDBOXES_MAX,
     tmp_pool: int = TMP_POOL_DEFAULT,
     disk_tmp: bool = True,
+    groups: Groups | None = None,
 ) -> Spawner:
     """Start the spawner and wait until its images stand.
 
     kind: "container" (needs root) or "rootless". instance: the data directory's id, [a-z0-9-], names cgroups.
     packages_root: exists and stays; code is opened below it by digest. state_dir: gets a directory `launcher/` that only
-    the spawner's user can enter. run_as: uid and gid of a rootless spawner started by root. Blocks for some milliseconds
+    the spawner's user can enter. run_as: uid and gid of a rootless spawner started by root.
+    disk_tmp, groups: what to use instead of what would be found. Blocks for some milliseconds
     per image. Raises SandboxError with the step that failed; nothing is left behind then.
     """
     if not binary.exists():
@@ -160,7 +162,7 @@ def launch_spawner(
         if as_root:
             os.chown(scratch, uid, gid)
         scratch.chmod(0o700)
-        groups = find_groups(
+        groups = groups or find_groups(
             Path("/proc/self/mountinfo").read_text(),
             Path("/proc/self/cgroup").read_text(),
             writable=kind == "container",

@@ -287,7 +287,7 @@ def test_disk_beyond_the_limit_is_refused_and_not_charged_to_memory(container: W
         assert (ended.status, ended.out_of_memory) == (0, False)
         error, written = map(int, text.split())
         assert error == 28
-        assert 480 <= written <= 512
+        assert 512 <= written <= 524
 
     container.run(body())
 

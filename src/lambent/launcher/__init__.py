@@ -1,0 +1,1 @@
+"""The spawner: C sources, and what compiles them."""

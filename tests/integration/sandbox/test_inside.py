@@ -1,0 +1,366 @@
+"""What a sandbox is, seen from inside and from the host."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.contracts.sandbox_world import CODE, LIMITS, PYTHON, Started, World, lines, made_world
+
+from lambent.sandbox.groups import Groups, Hierarchy
+from lambent.sandbox.port import Binding, Sandbox
+
+UNIFIED = Path("/sys/fs/cgroup/unified")
+
+
+def init_pid(sandbox: Sandbox) -> int:
+    return sandbox.init_pid  # type: ignore[attr-defined, no-any-return]
+
+
+def status(pid: int) -> dict[str, str]:
+    pairs = [line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines()]
+    return {name: value.strip() for name, value in pairs}
+
+
+def children(pid: int) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def group_file(world: World, sandbox: Sandbox, controller: str, name: str) -> str:
+    assert world.spawner is not None
+    base = world.spawner.groups.directory(controller)
+    return Path(f"{base}/lambent-{world.instance}/s-{sandbox.id}/{name}").read_text().strip()
+
+
+async def sleeping(world: World, sandbox: Sandbox) -> Started:
+    """A program that has begun (it is reported when it is forked) and goes on."""
+    started = await world.start(sandbox, "/bin/sh", "-c", "echo begun; exec sleep 60")
+    await started.read(until=b"begun")
+    return started
+
+
+def test_privileges_seen_from_the_host(isolated: World) -> None:
+    async def body() -> None:
+        sandbox = await isolated.bound()
+        started = await sleeping(isolated, sandbox)
+        init = status(init_pid(sandbox))
+        program = status(children(init_pid(sandbox))[0])
+        for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "SigBlk", "SigIgn"):
+            assert int(program[name], 16) == 0, name
+        assert program["Groups"] in ("", "65534")  # the rootless tier cannot drop what the launcher had
+        for who in (init, program):
+            assert (who["NoNewPrivs"], who["Seccomp"]) == ("1", "2")
+            assert int(who["CapBnd"], 16) == 0
+        assert int(init["CapEff"], 16) & ~0b11100000 == 0  # KILL, SETGID, SETUID in its own user namespace
+        if isolated.kind == "container":
+            ids = {init["Uid"].split()[0], program["Uid"].split()[0], str(os.geteuid())}
+            assert len(ids) == 3
+            assert program["Groups"] == ""
+        await sandbox.destroy()
+        os.close(started.log)
+
+    isolated.run(body())
+
+
+def test_every_sandbox_has_user_ids_of_its_own(container: World) -> None:
+    async def body() -> None:
+        seen = set()
+        for sandbox in [await container.bound() for _ in range(3)]:
+            started = await sleeping(container, sandbox)
+            pid = init_pid(sandbox)
+            seen |= {status(p)["Uid"].split()[0] for p in (pid, *children(pid))}
+            os.close(started.log)
+        assert len(seen) == 6
+
+    container.run(body())
+
+
+def test_all_namespaces_are_its_own(isolated: World) -> None:
+    async def body() -> None:
+        one, two = await isolated.bound(), await isolated.bound()
+        for name in ("user", "mnt", "pid", "net", "ipc", "uts", "cgroup"):
+            links = {os.readlink(f"/proc/{pid}/ns/{name}") for pid in ("self", init_pid(one), init_pid(two))}
+            assert len(links) == 3, name
+
+    isolated.run(body())
+
+
+def test_the_namespaces_can_be_handed_on(isolated: World) -> None:
+    async def body() -> None:
+        sandbox = await isolated.bound()
+        fds = await sandbox.namespaces()  # type: ignore[attr-defined]
+        names = ("pid", "mnt", "net", "ipc", "uts", "cgroup", "user")
+        assert [os.fstat(fd).st_ino for fd in fds] == [
+            os.stat(f"/proc/{init_pid(sandbox)}/ns/{name}").st_ino for name in names
+        ]
+        for fd in fds:
+            os.close(fd)
+
+    isolated.run(body())
+
+
+def test_descriptors_of_pid_1_and_of_the_program(isolated: World) -> None:
+    async def body() -> None:
+        others = [await isolated.bound() for _ in range(3)]
+        sandbox = await isolated.bound()
+        held = [os.readlink(f"/proc/{init_pid(sandbox)}/fd/{n}") for n in os.listdir(f"/proc/{init_pid(sandbox)}/fd")]
+        kinds = sorted(link.split(":")[0] for link in held)
+        assert kinds == ["/dev/null"] * 4 + ["anon_inode", "socket"]
+        code = "import os; print(*sorted(int(n) for n in os.listdir('/proc/self/fd') if os.path.exists(f'/proc/self/fd/{n}')))"
+        _, text = await isolated.python(sandbox, code)
+        assert text.split() == ["0", "1", "2"]
+        assert len(others) == 3
+
+    isolated.run(body())
+
+
+def test_the_group_reads_as_the_root(isolated: World) -> None:
+    async def body() -> None:
+        _, text = await isolated.output(await isolated.bound(), "/bin/cat", "/proc/self/cgroup")
+        assert {line.rsplit(":", 1)[1] for line in lines(text)} == {"/"}
+
+    isolated.run(body())
+
+
+def test_standard_output_can_be_opened_again(isolated: World) -> None:
+    async def body() -> None:
+        script = (
+            "echo one > /dev/stdout; echo two > /dev/stderr; cat /proc/self/environ | tr '\\0' '\\n' | grep -c PATH"
+        )
+        _, text = await isolated.output(await isolated.bound(), "/bin/sh", "-c", script)
+        assert lines(text) == ["one", "two", "1"]
+
+    isolated.run(body())
+
+
+def test_the_system_looks_as_published(isolated: World) -> None:
+    script = (
+        "id -un; pwd; hostname; stat -c %a /tmp; ls /usr/lib/python3/dist-packages | wc -l; ls /dev | tr '\\n' ' '; "
+        "echo; date +%Z; getent hosts sandbox.localdomain | tr -s ' '; ls /root /home /run /sys /etc/shadow 2>/dev/null"
+    )
+
+    async def body() -> None:
+        _, text = await isolated.output(await isolated.bound(), "/bin/sh", "-c", script)
+        assert lines(text) == [
+            "sbx_user1051",
+            "/var/task",
+            "sandbox.localdomain",
+            "1777",
+            "0",
+            "fd full null random stderr stdin stdout urandom zero ",
+            "UTC",
+            "127.0.0.1 localhost sandbox.localdomain sandbox",
+        ]
+
+    isolated.run(body())
+
+
+def test_process_limits_are_as_published(isolated: World) -> None:
+    async def body() -> None:
+        code = "import resource as r; print([r.getrlimit(getattr(r, 'RLIMIT_' + n)) for n in ('NOFILE', 'MEMLOCK', 'CORE')])"
+        _, text = await isolated.python(await isolated.bound(), code)
+        assert text.strip() == "[(1024, 1024), (65536, 65536), (0, 0)]"
+
+    isolated.run(body())
+
+
+def test_limits_are_written_when_bound(container: World) -> None:
+    if container.spawner is None or container.spawner.groups.version != 1:
+        pytest.skip("reads the files of cgroup version 1")
+
+    async def body() -> None:
+        sandbox = await container.blank(replace(LIMITS, memory_mb=1024))
+        assert group_file(container, sandbox, "cpu", "cpu.cfs_quota_us") == "-1"  # a blank runs at full speed
+        limits = replace(LIMITS, memory_mb=512, cpu_vcpus=512 / 1769, processes_max=77)
+        await sandbox.bind(Binding(CODE, None, limits))
+        assert group_file(container, sandbox, "memory", "memory.limit_in_bytes") == str(512 << 20)
+        assert group_file(container, sandbox, "pids", "pids.max") == "77"
+        assert group_file(container, sandbox, "cpu", "cpu.cfs_quota_us") == "28943"
+        await sandbox.set_cpu(None)
+        assert group_file(container, sandbox, "cpu", "cpu.cfs_quota_us") == "-1"
+        await sandbox.set_cpu(512 / 1769)
+        assert group_file(container, sandbox, "cpu", "cpu.cfs_quota_us") == "28943"
+
+    container.run(body())
+
+
+def test_the_cpu_quota_holds(container: World) -> None:
+    async def body() -> None:
+        sandbox = await container.bound(replace(LIMITS, cpu_vcpus=0.2))
+        code = "import time; a = time.monotonic(); p = time.process_time\nwhile p() < 0.1: pass\nprint(time.monotonic() - a)"
+        _, text = await container.python(sandbox, code)
+        assert float(text) > 0.25  # 0.1 s of work at a fifth of a core
+        assert sandbox.usage().cpu_us > 100_000
+
+    container.run(body())
+
+
+@pytest.mark.parametrize("tmp_mb", [512, 600, 1024])
+def test_tmp_has_the_size_of_the_function(isolated: World, tmp_mb: int) -> None:
+    async def body() -> None:
+        sandbox = await isolated.blank()
+        await sandbox.bind(Binding(CODE, None, replace(LIMITS, tmp_mb=tmp_mb)))
+        code = "import os; s = os.statvfs('/tmp'); print(s.f_bavail * s.f_frsize >> 20); open('/tmp/x', 'w').close()"
+        _, text = await isolated.python(sandbox, code)
+        assert tmp_mb - 1 <= int(text) <= tmp_mb * 1.02
+
+    isolated.run(body())
+
+
+def test_without_loop_devices_tmp_is_a_tmpfs_and_it_is_said() -> None:
+    with made_world("container", disk_tmp=False) as world:
+        assert any("/tmp is a tmpfs" in sentence for sentence in world.driver.tier.missing)
+
+        async def body() -> None:
+            sandbox = await world.blank()
+            await sandbox.bind(Binding(CODE, None, replace(LIMITS, tmp_mb=600)))
+            script = "stat -f -c '%T' /tmp; df -m --output=size /tmp | tail -1"
+            _, text = await world.output(sandbox, "/bin/sh", "-c", script)
+            assert text.split() == ["tmpfs", "600"]
+
+        world.run(body())
+
+
+def test_joining_the_groups_does_not_stall_on_a_quiet_machine(container: World) -> None:
+    """Writing a pid into cgroup.procs waits 11 ms for an RCU grace period whenever the system has been quiet."""
+
+    async def body() -> float:
+        best_ms = 1_000.0
+        for _ in range(5):
+            await asyncio.sleep(0.05)  # the quiet itself is the subject
+            start = time.perf_counter()
+            sandbox = await container.blank()
+            best_ms = min(best_ms, (time.perf_counter() - start) * 1000)
+            await sandbox.destroy()
+        return best_ms
+
+    assert container.run(body()) < 9
+
+
+def test_a_frozen_sandbox_stands_still_and_can_be_killed(container: World) -> None:
+    async def body() -> None:
+        sandbox = await container.bound()
+        code = "import time\nwhile True: print('.', end='', flush=True); time.sleep(0.001)"
+        started = await container.start(sandbox, PYTHON, "-I", "-S", "-c", code)
+        await started.read(until=b".")
+        await sandbox.freeze()
+        while True:  # what was written before
+            try:
+                os.read(started.log, 65536)
+            except BlockingIOError:
+                break
+        await asyncio.sleep(0.03)
+        with pytest.raises(BlockingIOError):
+            os.read(started.log, 1)
+        await sandbox.thaw()
+        await started.read(until=b".")
+        await sandbox.freeze()
+        await sandbox.destroy()
+        assert (await started.ended).signal == signal.SIGKILL
+        os.close(started.log)
+
+    container.run(body())
+
+
+def test_reset_thaws(container: World) -> None:
+    async def body() -> None:
+        sandbox = await container.bound()
+        started = await container.start(sandbox, "/bin/sleep", "60")
+        await sandbox.freeze()
+        await sandbox.reset()
+        assert (await started.ended).signal == signal.SIGKILL
+        os.close(started.log)
+
+    container.run(body())
+
+
+def test_code_comes_to_a_program_that_runs_already(isolated: World) -> None:
+    """A runtime waits in a blank; the code is mounted under it when the blank is assigned."""
+
+    async def body() -> None:
+        sandbox = await isolated.blank()
+        code = "import os, time\nwhile not os.path.exists('/var/task/code.txt'): time.sleep(0.001)\nprint(open('/var/task/code.txt').read())"
+        started = await isolated.start(sandbox, PYTHON, "-I", "-S", "-c", code, cwd="/")
+        await sandbox.bind(Binding(CODE, None, LIMITS))
+        assert (await started.read()).strip() == "the code"
+        assert (await started.ended).status == 0
+
+    isolated.run(body())
+
+
+def test_several_programs_in_one_sandbox(isolated: World) -> None:
+    """A runtime and its extensions: each exit is reported to whoever started it."""
+
+    async def body() -> None:
+        sandbox = await isolated.bound()
+        runs = [isolated.output(sandbox, "/bin/sh", "-c", f"exit {code}") for code in range(3)]
+        assert [(await run)[0].status for run in runs] == [0, 1, 2]
+        one = await isolated.start(sandbox, "/bin/sh", "-c", "sleep 0.05; exit 7")
+        two = await isolated.start(sandbox, "/bin/sh", "-c", "exit 8")
+        assert (await two.ended).status == 8
+        assert (await one.ended).status == 7
+        os.close(one.log)
+        os.close(two.log)
+
+    isolated.run(body())
+
+
+def test_orphans_are_reaped(isolated: World) -> None:
+    async def body() -> None:
+        sandbox = await isolated.bound()
+        started = await isolated.start(
+            sandbox, "/bin/sh", "-c", "for i in 1 2 3; do (sleep 0.01 &) ; done; echo x; sleep 60"
+        )
+        await started.read(until=b"x")
+        while len(children(init_pid(sandbox))) > 1:  # noqa: ASYNC110 - nothing tells the host of it
+            await asyncio.sleep(0.005)
+        os.close(started.log)
+
+    isolated.run(body())
+
+
+# ---- cgroup version 2, with the core files that a hybrid machine has ----
+
+
+@pytest.fixture
+def unified() -> Iterator[World]:
+    if not (UNIFIED / "cgroup.procs").exists():
+        pytest.skip("no second version beside the first")
+    options: dict[str, Any] = {"groups": Groups(2, (Hierarchy(str(UNIFIED), ()),))}
+    with made_world("container", **options) as made:
+        yield made
+
+
+def test_version_2_a_sandbox_is_born_in_its_group(unified: World) -> None:
+    async def body() -> None:
+        sandbox = await unified.bound()
+        _, text = await unified.output(sandbox, "/bin/sh", "-c", "grep ^0:: /proc/self/cgroup")
+        assert text.strip() == "0::/"
+        member = (UNIFIED / f"lambent-{unified.instance}" / f"s-{sandbox.id}" / "cgroup.procs").read_text().split()
+        assert member == [str(init_pid(sandbox))]
+
+    unified.run(body())
+
+
+def test_version_2_freezes_thaws_and_kills_the_frozen(unified: World) -> None:
+    async def body() -> None:
+        sandbox = await unified.bound()
+        started = await unified.start(sandbox, "/bin/sleep", "60")
+        events = UNIFIED / f"lambent-{unified.instance}" / f"s-{sandbox.id}" / "cgroup.events"
+        await sandbox.freeze()
+        assert "frozen 1" in events.read_text()
+        await sandbox.thaw()
+        assert "frozen 0" in events.read_text()
+        await sandbox.freeze()
+        await sandbox.destroy()
+        assert (await started.ended).signal == signal.SIGKILL
+        os.close(started.log)
+
+    unified.run(body())
