@@ -196,7 +196,7 @@ def _settle(stored: Configuration, wanted: Wanted) -> Configuration:
     if wanted.logging is not None:
         members["logging"] = _merged_logging(stored.logging, wanted.logging)
     if wanted.vpc is not None:
-        members["vpc"] = _new_vpc(wanted.vpc)
+        members["vpc"] = _new_vpc(stored.vpc, wanted.vpc)
     if wanted.image is not None:
         members["image"] = _new_image(stored, wanted.image)
     merged = replace(stored, **members)
@@ -244,9 +244,11 @@ def _merged_logging(stored: Logging, wanted: WantedLogging) -> Logging:
     )
 
 
-def _new_vpc(wanted: WantedVpc) -> Vpc:
+def _new_vpc(stored: Vpc | None, wanted: WantedVpc) -> Vpc | None:
     if bool(wanted.subnet_ids) != bool(wanted.security_group_ids):
         raise InvalidParameterValue("SubnetIds and SecurityIds must coexist or be both empty list.")
+    if stored is None and not wanted.subnet_ids:
+        return None  # nothing to detach from
     return Vpc(wanted.subnet_ids, wanted.security_group_ids, wanted.ipv6_allowed)
 
 

@@ -337,6 +337,9 @@ def test_refused_updates(run: Run) -> None:
         assert stale[0] == "PreconditionFailedException"
         source = await client.update("code", status=400)
         assert source == ("InvalidParameterValueException", "Please provide a source for function code.")
+        assert "PublishTo" in (await client.update("code", status=400, PublishTo="LATEST_PUBLISHED"))[1]
+        to = await client("POST", f"{FUNCTIONS}/fn/versions", {"PublishTo": "LATEST_PUBLISHED"}, 400)
+        assert "PublishTo" in to[1]
         image = await client.update("code", status=400, ImageUri="repo:tag")
         assert "ImageUri" in image[1]
         provider = {

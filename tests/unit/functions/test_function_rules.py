@@ -213,6 +213,8 @@ def test_vpc_lists_come_together_and_leave_empty_lists_behind() -> None:
     attached = created(vpc=VPC)
     assert attached.vpc == Vpc(("subnet-1",), ("sg-1",))
     assert updated(attached, Wanted(vpc=WantedVpc())).vpc == Vpc((), ())
+    assert created(vpc=WantedVpc()).vpc is None
+    assert updated(created(), Wanted(vpc=WantedVpc())).vpc is None
     assert refused_creation(file_systems=FILES)
     with_files = created(vpc=VPC, file_systems=FILES)
     with pytest.raises(InvalidParameterValue):

@@ -104,6 +104,9 @@ class _Functions:
         self._code.check_size(values)
         ref = read_unqualified(caller, values)
         authorise(self._functions, caller, ref, "UpdateFunctionCode")
+        if "PublishTo" in values:
+            self._functions.get(ref)
+            _refuse_publish_to()
         architectures = values.get("Architectures")
         version = await self._functions.update_code(
             ref,
