@@ -334,6 +334,7 @@ class Show:
 def main() -> int:
     began = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="lambent-demo-"))
+    folder.chmod(0o755)  # a server that root starts becomes another user, who must be able to pass
     failure: str | None = None
     try:
         available = runtimes(folder / "data")
