@@ -196,11 +196,11 @@ int send_message(int socket, const void *message, size_t size, const int *fds, s
     if (count > 0) {
         memset(&control, 0, sizeof control);
         header.msg_control = control.space;
-        header.msg_controllen = CMSG_SPACE(sizeof(int) * count);
+        header.msg_controllen = (__typeof__(header.msg_controllen))CMSG_SPACE(sizeof(int) * count);
         struct cmsghdr *rights = CMSG_FIRSTHDR(&header);
         rights->cmsg_level = SOL_SOCKET;
         rights->cmsg_type = SCM_RIGHTS;
-        rights->cmsg_len = CMSG_LEN(sizeof(int) * count);
+        rights->cmsg_len = (__typeof__(rights->cmsg_len))CMSG_LEN(sizeof(int) * count);
         memcpy(CMSG_DATA(rights), fds, sizeof(int) * count);
     }
     for (;;) {
@@ -216,6 +216,8 @@ int send_message(int socket, const void *message, size_t size, const int *fds, s
     }
 }
 
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wsign-compare" /* musl's CMSG_NXTHDR */
 ssize_t receive_message(int socket, void *message, size_t size, int *fds, size_t max_fds, size_t *count) {
     union {
         struct cmsghdr align;
@@ -252,3 +254,4 @@ ssize_t receive_message(int socket, void *message, size_t size, int *fds, size_t
     errno = EMSGSIZE;
     return -1;
 }
+#pragma GCC diagnostic pop

@@ -98,7 +98,16 @@ static int start_helpers(struct failure *refused) {
     return fail_with(refused, step, ready.error);
 }
 
+/* Two descriptors per sandbox: the soft limit of an ordinary shell would end at 500 of them. */
+static void raise_descriptors(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 static int prepare(struct failure *failure, struct failure *refused) {
+    raise_descriptors();
     signal(SIGPIPE, SIG_IGN);
     signal(SIGCHLD, SIG_DFL); /* inherited "ignored" would lose exit codes */
     umask(022);

@@ -172,8 +172,11 @@ class ContainerDriver:
             try:
                 async with asyncio.timeout(CLOSE_S_MAX):
                     await ended.wait()
-            except TimeoutError:
-                process.kill()  # its warden clears what is left
+            except TimeoutError as error:
+                try:
+                    process.kill()  # its warden clears what is left
+                except PermissionError:  # it is root's, and this server is not root any more
+                    raise SandboxError("end the spawner", 110, f"process {process.pid} does not end") from error
             finally:
                 self._loop.remove_reader(pidfd)
                 os.close(pidfd)

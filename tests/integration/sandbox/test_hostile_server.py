@@ -18,7 +18,7 @@ from tests.contracts.sandbox_world import CODE, LIMITS, leftovers, made_place, w
 from lambent.sandbox import wire
 from lambent.sandbox.choose import stop_spawner
 from lambent.sandbox.port import Command, Image, SandboxError
-from lambent.sandbox.spawner import TMP_POOL_DEFAULT, Spawner, launch_spawner
+from lambent.sandbox.spawner import BINARY, TMP_POOL_DEFAULT, Spawner, launch_spawner
 
 ANSWER_S_MAX = 10.0
 PROGRAM = wire.payload(Command(["/bin/true"], {}, "/", None))
@@ -58,8 +58,13 @@ class Door:
 
 
 @pytest.fixture
-def door() -> Iterator[Door]:
-    with made_place() as place:
+def launcher() -> Path:
+    return BINARY
+
+
+@pytest.fixture
+def door(launcher: Path) -> Iterator[Door]:
+    with made_place(launcher) as place:
         try:
             spawner = launch_spawner(
                 "container",

@@ -1,0 +1,34 @@
+"""Compiling the launcher with what a machine has."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from lambent.launcher import build as launcher
+
+
+def test_the_sources_compile_without_a_warning(tmp_path: Path) -> None:
+    if not launcher.compilers():
+        pytest.skip("no C compiler")
+    out = launcher.build(tmp_path / "deep" / "lambent-launcher", strict=True)
+    assert out.stat().st_mode & 0o777 == 0o755
+    assert subprocess.run([out], capture_output=True, check=False).returncode == 2  # says how it is called
+    assert list(out.parent.iterdir()) == [out]
+
+
+def test_a_compiler_that_refuses_is_quoted(tmp_path: Path) -> None:
+    refusing = tmp_path / "cc"
+    refusing.write_text("#!/bin/sh\necho 'no such target' >&2\nexit 1\n")
+    refusing.chmod(0o755)
+    with pytest.raises(launcher.BuildError, match="no such target"):
+        launcher.build(tmp_path / "out", compiler=[str(refusing)])
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_compiler_is_said_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launcher, "compilers", list)
+    with pytest.raises(launcher.BuildError, match="pip install ziglang"):
+        launcher.build(tmp_path / "out")
