@@ -1,27 +1,32 @@
-"""Runs a runtime client as a plain process and plays the platform for it: over frames, or over the HTTP Runtime API.
+"""Runs a runtime client as a plain process and plays the platform for it, over either of the product's carriers.
 
-The start plan is the product's; the paths of a sandbox in it are replaced by where the files lie on this machine.
+The start plan and the carriers are the product's; the paths of a sandbox in the plan are replaced by where the files lie
+on this machine.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
-import queue
 import socket
-import struct
-import subprocess
-import threading
+from asyncio.subprocess import Process
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from lambent.domain.clock import SystemClock
+from lambent.environments.channel import RuntimeChannel, RuntimeEvent
+from lambent.http import Reaper
+from lambent.runtime_api.frame_channel import FrameChannel, open_frame_channel
+from lambent.runtime_api.http_door import SandboxDoor
 from lambent.runtimes.model import Runtime, VersionFacts
 from lambent.runtimes.service import Runtimes
 
 ANSWER_LIMIT_S = 20.0
+LAST_WORDS_S = 0.2
+"""How long what an ended process had sent may take to be read."""
 ARN = "arn:aws:lambda:us-east-1:000000000000:function:subject"
 
 FAILED: dict[str, str] = {}
@@ -46,15 +51,28 @@ class Event:
     tenant_id: str = ""
     deadline_ms: int = 4_000_000_000_000
 
+    def for_runtime(self) -> RuntimeEvent:
+        return RuntimeEvent(
+            request_id=self.request_id,
+            deadline_ms=self.deadline_ms,
+            invoked_arn=ARN,
+            trace_id=self.trace_id,
+            client_context=self.client_context,
+            cognito_identity=self.cognito_identity,
+            tenant_id=self.tenant_id,
+            content_type="application/json",
+            body=self.body,
+        )
+
 
 @dataclass(slots=True)
 class Reply:
     """What came back for one event, and the log lines before it."""
 
     kind: str
-    """response, error, or exit: the process ended without an answer."""
+    """response, error, refused, or exit: the process ended without an answer."""
     label: str
-    """Content type of a response, error type of an error."""
+    """Content type of a response, category of an error."""
     body: bytes
     log: list[str]
 
@@ -91,36 +109,37 @@ class Log:
         lines = data.decode("utf-8", "replace").split("\n")
         return lines if lines[-1] else lines[:-1]
 
-    def close(self) -> None:
-        os.close(self.read_end)
 
+class Sink:
+    """The environment's side: remembers what the runtime does, each with the log lines that were there by then."""
 
-class Started:
-    """A process with its log; ended at the end of the block."""
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self.heard: asyncio.Queue[Reply] = asyncio.Queue()
 
-    def __init__(self, argv: Sequence[str], env: Mapping[str, str], cwd: Path, keep: Sequence[int]) -> None:
-        self.log = Log()
-        self.process = subprocess.Popen(
-            argv, env=env, cwd=cwd, stdin=subprocess.DEVNULL, stdout=self.log.write_end, stderr=self.log.write_end,
-            pass_fds=keep,
-        )  # fmt: skip
-        os.close(self.log.write_end)
+    def _note(self, kind: str, label: str = "", body: bytes = b"") -> None:
+        self.heard.put_nowait(Reply(kind, label, bytes(body), self._log.lines()))
 
-    def __enter__(self) -> Started:
-        return self
+    def ready(self) -> None:
+        self._note("ready")
 
-    def __exit__(self, *_: object) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
-        self.log.close()
+    def response(self, request_id: str, content_type: str, body: bytes) -> None:
+        self._note("response", content_type, body)
 
-    def status(self) -> int | None:
-        """The exit status, given a moment to come."""
-        try:
-            return self.process.wait(ANSWER_LIMIT_S)
-        except subprocess.TimeoutExpired:
-            return None
+    def error(self, request_id: str, error_type: str, body: bytes) -> None:
+        self._note("error", error_type, body)
+
+    def init_error(self, error_type: str, body: bytes) -> None:
+        self._note("init", error_type, body)
+
+    def response_too_large(self, request_id: str, size: int) -> None:
+        self._note("refused", "too large")
+
+    def response_refused(self, request_id: str, error_type: str) -> None:
+        self._note("refused", error_type)
+
+    def gone(self) -> None:
+        self.heard.put_nowait(Reply("gone", "", b"", []))  # last words may still be on their way to the log
 
 
 def run(
@@ -133,20 +152,6 @@ def run(
     **facts: Any,
 ) -> Run:
     """Start `runtime` on the package at `task` and hand over the events, one after another."""
-    if runtime.client == "lambent":
-        return _over_frames(runtimes, runtime, task, handler, events, environment or {}, facts)
-    return _over_http(runtimes, runtime, task, handler, events, environment or {}, facts)
-
-
-def _plan(
-    runtimes: Runtimes,
-    runtime: Runtime,
-    task: Path,
-    handler: str,
-    environment: Mapping[str, str],
-    api: str,
-    facts: dict[str, Any],
-) -> tuple[list[str], dict[str, str], str]:
     known = VersionFacts(
         function_name="subject",
         version="$LATEST",
@@ -155,11 +160,15 @@ def _plan(
         region="us-east-1",
         log_group="/aws/lambda/subject",
         log_stream="stream",
-        api_address=api,
-        environment=dict(environment),
+        api_address="127.0.0.1:9",
+        environment=dict(environment or {}),
         **facts,
     )
-    plan = runtimes.plan(runtime, known)
+    return asyncio.run(_run(runtimes, runtime, task, known, events))
+
+
+async def _run(runtimes: Runtimes, runtime: Runtime, task: Path, facts: VersionFacts, events: Sequence[Event]) -> Run:
+    plan = runtimes.plan(runtime, facts)
     places = {mount.target: mount.source for mount in runtime.image.mounts} | {"/var/task": str(task)}
 
     def here(text: str) -> str:
@@ -171,226 +180,99 @@ def _plan(
     # The machine may lack the service's locale; both clients then read and write what they are given.
     env |= {"LANG": "C.UTF-8", "LC_CTYPE": "C.UTF-8"}
     env.pop("LD_LIBRARY_PATH")
-    return [here(word) for word in plan.argv], env, plan.carrier
+    argv = [here(word) for word in plan.argv]
 
-
-def _over_frames(
-    runtimes: Runtimes,
-    runtime: Runtime,
-    task: Path,
-    handler: str,
-    events: Sequence[Event],
-    environment: Mapping[str, str],
-    facts: dict[str, Any],
-) -> Run:
-    argv, env, carrier = _plan(runtimes, runtime, task, handler, environment, "127.0.0.1:9", facts)
-    assert carrier == "frames"
-    result = Run()
-    ours, theirs = socket.socketpair()
-    with ours:
-        ours.settimeout(ANSWER_LIMIT_S)
+    log = Log()
+    sink = Sink(log)
+    door, theirs = None, None
+    channel: RuntimeChannel
+    if plan.carrier == "frames":
+        channel, theirs = open_frame_channel(sink)
         env["_LAMBENT_CHANNEL"] = str(theirs.fileno())
-        with theirs:
-            started = Started(argv, env, task, [theirs.fileno()])
-        with started:
-            first = _frame(ours)
-            result.init_log = started.log.lines()
-            if first is None or first[0] == 4:
-                if first is not None:
-                    kind, body = _text(first[1])
-                    result.init_error = (kind, body)
-                result.status = started.status()
-                return result
-            assert first == (5, b""), first
-            for event in events:
-                ours.sendall(_invoke(event))
-                answer = _frame(ours)
-                if answer is None:
-                    result.status = started.status()
-                    result.replies.append(Reply("exit", "", b"", started.log.lines()))
-                    return result
-                kind, payload = answer
-                request_id, rest = _text(payload)
-                assert request_id == event.request_id
-                label, body = _text(rest)
-                result.replies.append(Reply({2: "response", 3: "error"}[kind], label, body, started.log.lines()))
-            ours.shutdown(socket.SHUT_RDWR)
-            # Ended by us it ends with 0; anything else it had decided itself.
-            result.status = started.process.wait(ANSWER_LIMIT_S) or None
-    return result
-
-
-def _frame(peer: socket.socket) -> tuple[int, bytes] | None:
-    head = _exactly(peer, 5)
-    if head is None:
-        return None
-    size, kind = struct.unpack("<IB", head)
-    payload = _exactly(peer, size - 1)
-    assert payload is not None
-    return kind, payload
-
-
-def _exactly(peer: socket.socket, size: int) -> bytes | None:
-    data = b""
-    while len(data) < size:
+    else:
+        listener = socket.create_server(("127.0.0.1", 0))
+        env["AWS_LAMBDA_RUNTIME_API"] = f"127.0.0.1:{listener.getsockname()[1]}"
+        clock = SystemClock()
+        door = SandboxDoor(None, None)
+        door.start(listener, clock, Reaper(clock))
+        channel = door.open_channel(sink)
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *argv, env=env, cwd=task, stdin=asyncio.subprocess.DEVNULL, stdout=log.write_end, stderr=log.write_end,
+            pass_fds=[theirs.fileno()] if theirs is not None else [],
+        )  # fmt: skip
+        os.close(log.write_end)
+        if theirs is not None:
+            theirs.close()
         try:
-            part = peer.recv(size - len(data))
-        except ConnectionResetError:
-            return None
-        if not part:
-            return None
-        data += part
-    return data
-
-
-def _text(payload: bytes) -> tuple[str, bytes]:
-    (size,) = struct.unpack_from("<H", payload)
-    return payload[2 : 2 + size].decode(), payload[2 + size :]
-
-
-def _invoke(event: Event) -> bytes:
-    texts = [
-        text.encode()
-        for text in (
-            event.request_id, ARN, event.trace_id, event.client_context, event.cognito_identity, event.tenant_id
-        )
-    ]  # fmt: skip
-    head = struct.pack("<BQ6H", 1, event.deadline_ms, *map(len, texts))
-    data = head + b"".join(texts) + event.body
-    return struct.pack("<I", len(data)) + data
-
-
-class _Api(ThreadingHTTPServer):
-    """A Runtime API: `feed` holds events (None: no more), `heard` what was posted."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Door)
-        self.feed: queue.Queue[Event | None] = queue.Queue()
-        self.heard: queue.Queue[tuple[str, str, bytes]] = queue.Queue()
-
-
-class _Door(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    wbufsize = -1
-    server: _Api
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
-
-    def do_GET(self) -> None:
-        self.server.heard.put(("next", "", b""))
-        event = self.server.feed.get()
-        if event is None:
-            self.close_connection = True
-            return
-        headers = {
-            "Lambda-Runtime-Aws-Request-Id": event.request_id,
-            "Lambda-Runtime-Deadline-Ms": str(event.deadline_ms),
-            "Lambda-Runtime-Invoked-Function-Arn": ARN,
-            "Lambda-Runtime-Trace-Id": event.trace_id,
-            "Lambda-Runtime-Client-Context": event.client_context,
-            "Lambda-Runtime-Cognito-Identity": event.cognito_identity,
-            "Lambda-Runtime-Aws-Tenant-Id": event.tenant_id,
-            "Content-Type": "application/json",
-        }
-        self._answer(200, {name: value for name, value in headers.items() if value}, event.body)
-
-    def do_POST(self) -> None:
-        if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
-            body, trailers = self._chunked()
-        else:
-            body, trailers = self.rfile.read(int(self.headers["Content-Length"])), {}
-        kind = "init" if self.path.endswith("/init/error") else self.path.rpartition("/")[2]
-        if kind == "response":
-            label = self.headers.get("Content-Type", "")
-        else:
-            label = self.headers.get("Lambda-Runtime-Function-Error-Type", "")
-        if "lambda-runtime-function-error-type" in trailers:
-            kind, label = "error", trailers["lambda-runtime-function-error-type"]
-        self.server.heard.put((kind, label, body))
-        self._answer(202, {"Content-Type": "application/json"}, b'{"status":"OK"}')
-
-    def _chunked(self) -> tuple[bytes, dict[str, str]]:
-        body = b""
-        while size := int(self.rfile.readline().split(b";")[0], 16):
-            body += self.rfile.read(size)
-            self.rfile.readline()
-        trailers = {}
-        while line := self.rfile.readline().strip():
-            name, _, value = line.decode().partition(":")
-            trailers[name.lower()] = value.strip()
-        return body, trailers
-
-    def _answer(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
-        self.send_response_only(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-        self.wfile.flush()
-
-
-def _over_http(
-    runtimes: Runtimes,
-    runtime: Runtime,
-    task: Path,
-    handler: str,
-    events: Sequence[Event],
-    environment: Mapping[str, str],
-    facts: dict[str, Any],
-) -> Run:
-    result = Run()
-    with _Api() as api:
-        server = threading.Thread(target=api.serve_forever, kwargs={"poll_interval": 0.02})
-        server.start()
-        address = f"127.0.0.1:{api.server_address[1]}"
-        argv, env, carrier = _plan(runtimes, runtime, task, handler, environment, address, facts)
-        assert carrier == "http"
-        try:
-            with Started(argv, env, task, []) as started:
-                heard = _hear(api, started)
-                result.init_log = started.log.lines()
-                if heard is None or heard[0] == "init":
-                    result.init_error = heard[1:] if heard is not None else None
-                    result.status = started.status()
-                    result.init_log += started.log.lines()
-                    return result
-                for event in events:
-                    api.feed.put(event)
-                    heard = _hear(api, started)
-                    if heard is None:
-                        result.status = started.status()
-                        result.replies.append(Reply("exit", "", b"", started.log.lines()))
-                        return result
-                    # The next poll is not waited for: it tells nothing.
-                    result.replies.append(Reply(heard[0], heard[1], heard[2], started.log.lines()))
-                    polled = _hear(api, started)
-                    if polled is None:
-                        result.status = started.status()
-                        return result
+            return await _converse(process, channel, sink, log, events)
         finally:
-            api.feed.put(None)
-            api.feed.put(None)
-            api.shutdown()
-            server.join()
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+    finally:
+        channel.close()
+        if door is not None:
+            door.close()
+        await asyncio.sleep(0)  # let the transports close
+        os.close(log.read_end)
+
+
+async def _converse(process: Process, channel: RuntimeChannel, sink: Sink, log: Log, events: Sequence[Event]) -> Run:
+    result = Run()
+    first = await _hear(process, sink)
+    result.init_log = first.log if first is not None else log.lines()
+    if first is None or first.kind == "init":
+        if first is not None:
+            result.init_error = (first.label, first.body)
+        result.status = await asyncio.wait_for(process.wait(), ANSWER_LIMIT_S)
+        return result
+    assert first.kind == "ready", first
+    for event in events:
+        channel.dispatch(event.for_runtime())
+        reply = await _hear(process, sink)
+        if reply is None:
+            result.replies.append(Reply("exit", "", b"", log.lines()))
+            result.status = process.returncode
+            return result
+        result.replies.append(reply)
+        again = await _hear(process, sink)
+        if again is None:
+            result.status = process.returncode
+            return result
+        assert again.kind == "ready", again
+    if isinstance(channel, FrameChannel):
+        # The channel's end is the runtime's: it ends with 0 then, and anything else it had decided itself.
+        channel.close()
+        result.status = await asyncio.wait_for(process.wait(), ANSWER_LIMIT_S) or None
     return result
 
 
-def _hear(api: _Api, started: Started) -> tuple[str, str, bytes] | None:
-    """What the client says next; None where its process has ended instead."""
-    waited_s = 0.0
-    while waited_s < ANSWER_LIMIT_S:
-        try:
-            return api.heard.get(timeout=0.05)
-        except queue.Empty:
-            waited_s += 0.05
-            if started.process.poll() is not None and api.heard.empty():
-                return None
-    raise AssertionError(f"no word from the runtime in {ANSWER_LIMIT_S} s; its log: {started.log.lines()}")
+async def _hear(process: Process, sink: Sink) -> Reply | None:
+    """What the client does next; None where its process has ended instead."""
+    reply = await _word(process, sink)
+    if reply is None or reply.kind == "gone":
+        await asyncio.wait_for(process.wait(), ANSWER_LIMIT_S)
+        return None
+    return reply
+
+
+async def _word(process: Process, sink: Sink) -> Reply | None:
+    if not sink.heard.empty():
+        return sink.heard.get_nowait()
+    heard = asyncio.ensure_future(sink.heard.get())
+    ended = asyncio.ensure_future(process.wait())
+    try:
+        await asyncio.wait([heard, ended], timeout=ANSWER_LIMIT_S, return_when=asyncio.FIRST_COMPLETED)
+        if not heard.done() and ended.done():
+            await asyncio.wait([heard], timeout=LAST_WORDS_S)
+        if heard.done():
+            return heard.result()
+        assert ended.done(), "no word from the runtime"
+        return None
+    finally:
+        heard.cancel()
+        ended.cancel()
 
 
 def document(body: bytes) -> Any:

@@ -28,19 +28,17 @@ function serialise(value) {
 
 const isGiven = (error) => error !== undefined && error !== null;
 
-/** Let only the first call through; one that throws does not count. */
-function once(call) {
-  let finished = false;
-  return (...given) => {
-    if (!finished) {
-      call(...given);
-      finished = true;
-    }
-  };
-}
-
-/** The four ways to end one invocation; each works once. */
+/** The four ways to end one invocation; the first that is used counts, unless it throws. */
 function endings(channel, requestId) {
+  let finished = false;
+  const once =
+    (call) =>
+    (...given) => {
+      if (!finished) {
+        call(...given);
+        finished = true;
+      }
+    };
   let waits = true;
   let answered = false;
   const fail = (error) => {
