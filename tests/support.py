@@ -15,12 +15,17 @@ from botocore.config import Config
 
 ROLE = "arn:aws:iam::000000000000:role/test"
 _numbers = itertools.count(1)
+_sessions: dict[tuple[str, str], Any] = {}
+"""Sessions are kept: making one loads the service models."""
 
 
 def client(service: str, endpoint: str, *, account: str = "test", region: str = "us-east-1", **options: Any) -> Any:
     """A boto3 client that never retries and never reads this machine's AWS configuration."""
     config = Config(retries={"max_attempts": 0}, read_timeout=120, **options)
-    session = boto3.session.Session(aws_access_key_id=account, aws_secret_access_key="secret", region_name=region)
+    session = _sessions.get((account, region))
+    if session is None:
+        session = boto3.session.Session(aws_access_key_id=account, aws_secret_access_key="secret", region_name=region)
+        _sessions[account, region] = session
     return session.client(service, endpoint_url=endpoint, config=config)
 
 

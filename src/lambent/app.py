@@ -57,7 +57,7 @@ def main(settings: Settings, started_ns: int | None = None) -> int:
     except SandboxError as error:
         print(f"lambent: {choose.refusal(settings.sandbox.tier, error)}", file=sys.stderr)
         return 1
-    except (DataDirectoryError, StoreFormatError, UnknownUser, NotIsolated) as error:
+    except (DataDirectoryError, StoreFormatError, UnknownUser, NotIsolated, nodes.BadAccessKeys) as error:
         print(f"lambent: {error}", file=sys.stderr)
         return 1
     except OSError as error:
@@ -69,6 +69,8 @@ def main(settings: Settings, started_ns: int | None = None) -> int:
 
 def prepare(settings: Settings) -> Prepared:
     """Everything that may need privilege, and at the end the end of privilege."""
+    if settings.server.verify_signatures:
+        nodes.access_keys(settings.server.access_keys, settings.server.default_account)  # refused now, not later
     identity = server_identity(settings.server.run_as)
     ready = None
     if settings.server.ready_file:

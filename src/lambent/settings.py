@@ -92,6 +92,15 @@ class ServerSettings:
     verify_signatures: bool = field(
         default=False, metadata=about("Whether a request with a wrong or missing signature is refused.")
     )
+    access_keys: str = field(
+        default="",
+        repr=False,
+        metadata=about(
+            "Keys that verified callers may use: KEY:SECRET or KEY:SECRET:ACCOUNT, separated by commas. A 12-digit key is "
+            "its own account.",
+            secret=True,
+        ),
+    )
     run_as: str = field(
         default="",
         metadata=about(

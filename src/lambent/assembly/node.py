@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -21,14 +22,16 @@ from lambent.api.resources import logs as logs_resource
 from lambent.api.resources.invoke import InvokeDoor
 from lambent.concurrency.admission import Admission
 from lambent.domain.clock import Clock, SystemClock
-from lambent.domain.names import LATEST, FunctionRef
+from lambent.domain.errors import ResourceNotFound
+from lambent.domain.names import LATEST, FunctionRef, is_account
 from lambent.environments.service import EnvironmentLimits, Environments
 from lambent.functions.account import AccountLimits
 from lambent.functions.model import Change, FunctionVersion
 from lambent.functions.service import Functions
 from lambent.http import Limits as HttpLimits
 from lambent.http import Reaper, Server, serve
-from lambent.assembly.temporary import SigV4
+from lambent.identity.model import Credential, MemoryCredentials
+from lambent.identity.sigv4 import SigV4
 from lambent.invocations.destinations import NoDestinations
 from lambent.invocations.events import EventService
 from lambent.invocations.service import Invocations
@@ -85,8 +88,6 @@ def memory_budget_mb(settings: Settings) -> int:
     """What all environments may use together."""
     if settings.limits.memory_budget_mb:
         return settings.limits.memory_budget_mb
-    import os
-
     return int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1_048_576 * MEMORY_SHARE)
 
 
@@ -118,6 +119,7 @@ async def running(
             SqliteFunctions(state),
             runtimes,
             clock,
+            runtime_client=settings.runtimes.client,
             limits=AccountLimits(concurrent_executions=settings.limits.account_concurrency),
         )
         stack.push_async_callback(functions.close)
@@ -166,6 +168,9 @@ async def running(
 
         authenticator = SigV4(
             clock,
+            access_keys(settings.server.access_keys, settings.server.default_account)
+            if settings.server.verify_signatures
+            else None,
             default_account=settings.server.default_account,
             default_region=settings.server.default_region,
             is_verifying=settings.server.verify_signatures,
@@ -189,11 +194,14 @@ async def running(
             secret_key=settings.s3.secret_key,
             region=settings.s3.region,
         )
+        stack.callback(source.close)
+        downloads = Downloads(packages, locations)
+        stack.push_async_callback(downloads.close)
         functions_resource.register(door, functions, packages, source, locations)
         concurrency.register(door, functions)
         account.register(door, functions)
         logs_resource.register(door, logs)
-        door.mount_path(CODE_PREFIX.encode(), Downloads(packages, locations))
+        door.mount_path(CODE_PREFIX.encode(), downloads)
         door.mount_path(USAGE_PATH, UsageDoor(Ledger(records), authenticator, clock))
 
         await functions.start()
@@ -211,6 +219,27 @@ async def running(
         await door.drain(settings.server.drain_s)
 
 
+class BadAccessKeys(Exception):
+    """The setting server.access_keys can't be read, or is needed and empty."""
+
+
+def access_keys(text: str, default_account: str) -> MemoryCredentials:
+    """The credentials that `server.access_keys` names. Raises BadAccessKeys without repeating a secret."""
+    found = {}
+    for number, item in enumerate(filter(None, (part.strip() for part in text.split(","))), 1):
+        key, _, rest = item.partition(":")
+        secret, _, account = rest.partition(":")
+        account = account or (key if is_account(key) else default_account)
+        if not key or not secret or not is_account(account):
+            raise BadAccessKeys(f"item {number} of server.access_keys is not KEY:SECRET or KEY:SECRET:ACCOUNT")
+        found[key] = Credential(secret, account)
+    if not found:
+        raise BadAccessKeys(
+            "server.verify_signatures needs keys to verify with: name them in server.access_keys as KEY:SECRET"
+        )
+    return MemoryCredentials(found)
+
+
 def _splitter(version: FunctionVersion, rate: LogRate) -> LineSplitter:
     logging_ = version.configuration.logging
     return LineSplitter(
@@ -219,8 +248,6 @@ def _splitter(version: FunctionVersion, rate: LogRate) -> LineSplitter:
 
 
 def _current(functions: Functions, ref: FunctionRef, qualifier: str) -> FunctionVersion | None:
-    from lambent.domain.errors import ResourceNotFound
-
     try:
         return functions.resolve(ref, None if qualifier == LATEST else qualifier)
     except ResourceNotFound:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from .errors import AccessDenied, InvalidParameterValue, ResourceNotFound
 
@@ -115,6 +116,7 @@ def is_version(qualifier: str) -> bool:
     return qualifier.isascii() and qualifier.isdigit()
 
 
+@lru_cache(maxsize=256)
 def runtime_version_arn(region: str, runtime: str) -> str:
     """The ARN of the runtime version that serves `runtime`: stable between reads, different for each identifier."""
     digest = hashlib.sha256(f"lambent runtime {runtime}".encode()).hexdigest()

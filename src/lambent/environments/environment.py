@@ -264,11 +264,11 @@ class Environment:
     async def _freeze(self) -> None:
         try:
             assert self._sandbox is not None
+            self.is_frozen = True  # also when it fails half way: some processes may have stopped
             async with self._steps:
                 await self._sandbox.freeze()
-            self.is_frozen = True
         except SandboxError as error:
-            log.warning("environment %s could not be frozen: %s", self.id, error)
+            log.info("environment %s was not wholly frozen: %s", self.id, error)
         finally:
             self._freezing = None
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..domain.clock import Clock
+from ..domain.errors import ServiceFault
 from ..domain.ids import new_uuid
 from ..domain.names import FunctionRef
 from ..functions.model import Change, FunctionVersion
@@ -132,13 +133,17 @@ class Environments:
         self._opening.add(environment)
         try:
             await environment.open()
-        except SandboxError as error:
-            log.error("no environment for %s: %s", version.arn, error)
+        except Exception as error:
+            # Whatever broke, somebody waits for this environment: one waiting request is told, none waits for ever.
+            if isinstance(error, SandboxError):
+                log.error("no environment for %s: %s", version.arn, error)
+            else:
+                log.error("no environment for %s", version.arn, exc_info=error)
             entry.pool.start_ends(None)
-            self._fail_one(entry, f"no sandbox could be built: {error}")
+            self._fail_one(entry, f"no execution environment could be made: {error}")
             self.retire(environment, "never opened")
             return
-        except BaseException:
+        except asyncio.CancelledError:
             entry.pool.start_ends(None)
             self.retire(environment, "never opened")
             raise
@@ -234,7 +239,12 @@ class Environments:
             self._start(entry, missing)
 
     def record(self, record: InitRecord | AttemptPart | UserEvents) -> None:
-        self._record(record)
+        """Log output outside an attempt's own record. What the disk doesn't take is lost, and said; nothing billed is in
+        it."""
+        try:
+            self._record(record)
+        except ServiceFault as error:
+            log.error("log output of %s could not be written: %s", type(record).__name__, error)
 
     def supervise(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         """Run a task that nobody awaits; its failure is logged, and it is waited for at the end."""

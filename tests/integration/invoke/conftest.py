@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from tests.support import client
 
 
-@pytest.fixture(scope="session")
-def lambda_(endpoint: str) -> Any:
+@pytest.fixture
+def lambda_(endpoint: str) -> Iterator[Any]:
     """The public SDK's Lambda client on a running Lambent."""
-    return client("lambda", endpoint)
+    made = client("lambda", endpoint)
+    yield made
+    made.close()

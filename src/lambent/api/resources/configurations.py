@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
-from functools import lru_cache
 from typing import Any
 
-from lambent.domain.names import LATEST, partition_of
+from lambent.domain.names import LATEST, runtime_version_arn
 from lambent.functions.model import Configuration, FileSystem, FunctionVersion, Image, Vpc
 from lambent.functions.wanted import Wanted, WantedDurable, WantedLogging, WantedVpc
 
@@ -57,7 +55,7 @@ def show(version: FunctionVersion, qualifier: str | None) -> dict[str, Any]:
         shown["LastUpdateStatusReasonCode"] = version.update_reason_code
     runtime = version.configuration.runtime
     if runtime is not None:
-        shown["RuntimeVersionConfig"] = {"RuntimeVersionArn": runtime_version_arn(runtime, version.ref.region)}
+        shown["RuntimeVersionConfig"] = {"RuntimeVersionArn": runtime_version_arn(version.ref.region, runtime)}
     return shown
 
 
@@ -121,13 +119,6 @@ def _show_optional(configuration: Configuration, shown: dict[str, Any]) -> None:
 def show_time(epoch_ms: int) -> str:
     """2025-11-25T02:26:54.123+0000, always UTC."""
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(epoch_ms // 1_000))}.{epoch_ms % 1_000:03d}+0000"
-
-
-@lru_cache(maxsize=256)
-def runtime_version_arn(runtime: str, region: str) -> str:
-    """An ARN that names a runtime as this platform runs it: the same for all functions and between reads."""
-    digest = hashlib.sha256(f"lambent:{runtime}".encode()).hexdigest()
-    return f"arn:{partition_of(region)}:lambda:{region}::runtime:{digest}"
 
 
 def _read_logging(values: dict[str, Any] | None) -> WantedLogging | None:

@@ -25,7 +25,6 @@ from lambent.domain.errors import (
     RequestEntityTooLarge,
     ServiceFault,
 )
-from lambent.domain.ids import is_uuid, new_uuid
 from lambent.domain.limits import (
     CLIENT_CONTEXT_BASE64_CHARS_MAX,
     EVENT_REQUEST_BYTES_MAX,
@@ -92,21 +91,11 @@ class InvokeDoor:
 
     def handle(self, exchange: Exchange, caller: Caller, operation: str, params: Mapping[str, Any]) -> None:
         """Begin one request; the exchange is answered now or later. Never raises."""
-        request_id = ""
+        request_id = exchange.context.request_id
         try:
-            request_id = self._request_id(exchange)
             self._handle(exchange, caller, operation, params, request_id)
         except Exception as error:
-            self._refuse(exchange, request_id or new_uuid(), error)
-
-    def _request_id(self, exchange: Exchange) -> str:
-        given = exchange.request.header(b"x-amzn-requestid")
-        if given is None:
-            return new_uuid()
-        text = given.decode("latin-1")
-        if not is_uuid(text):
-            raise InvalidRequestContent("x-amzn-RequestId must be a UUID")
-        return text
+            self._refuse(exchange, request_id, error)
 
     def _handle(
         self, exchange: Exchange, caller: Caller, operation: str, params: Mapping[str, Any], request_id: str
