@@ -110,6 +110,10 @@ static int prepare(struct failure *failure, struct failure *refused) {
     raise_descriptors();
     signal(SIGPIPE, SIG_IGN);
     signal(SIGCHLD, SIG_DFL); /* inherited "ignored" would lose exit codes */
+    /* A service manager asks the whole group to stop. The server drains first; its end is our order to end. */
+    signal(SIGTERM, SIG_IGN);
+    signal(SIGINT, SIG_IGN);
+    signal(SIGHUP, SIG_IGN);
     umask(022);
     if (seccomp_prepare(failure) != 0) return -1;
     if (!spawner.config.rootless && unshare(CLONE_NEWNS) != 0) return fail(failure, "unshare the mounts");

@@ -225,6 +225,14 @@ static int take_tmp(struct spawner *spawner, uint32_t tmp_mb) {
     return tmp;
 }
 
+/* Have one made; the first that is ready goes to whoever waits for that size. */
+static int order_tmp(struct spawner *spawner, uint32_t tmp_mb) {
+    if (spawner->helpers < 0) return errno = EPIPE, -1;
+    if (tmp_mb != spawner->config.tmp_mb_default) return tmpdisk_ask(spawner->helpers, tmp_mb);
+    sandbox_fill_pool(spawner);
+    return 0;
+}
+
 static void create(struct spawner *spawner, const struct request *request) {
     struct failure failure = {"", 0};
     int image = image_find(request->image);
@@ -259,11 +267,8 @@ static void create(struct spawner *spawner, const struct request *request) {
     int tmp = take_tmp(spawner, request->limits.tmp_mb);
     if (tmp >= 0)
         build(spawner, sandbox, tmp);
-    else if (request->limits.tmp_mb != spawner->config.tmp_mb_default &&
-             tmpdisk_ask(spawner->helpers, request->limits.tmp_mb) != 0)
-        give_up(spawner, sandbox, "ask for a /tmp", errno);
-    /* else: the pool is being filled and the first that is ready comes here */
-    sandbox_fill_pool(spawner);
+    else if (order_tmp(spawner, request->limits.tmp_mb) != 0)
+        give_up(spawner, sandbox, "order a /tmp", errno);
 }
 
 static void map_ids(struct spawner *spawner, struct sandbox *sandbox) {
@@ -323,10 +328,17 @@ static void bind_sandbox(struct spawner *spawner, struct sandbox *sandbox, const
         return;
     }
     struct failure failure;
-    if (tmpdisk_ask(spawner->helpers, request->limits.tmp_mb) != 0) {
-        fail(&failure, "ask for a /tmp");
+    if (order_tmp(spawner, request->limits.tmp_mb) != 0) {
+        fail(&failure, "order a /tmp");
         settle(spawner, sandbox, &failure, 0, NULL, 0);
     }
+}
+
+/* Before an order: a frozen init would not hear it. */
+static void wake(struct spawner *spawner, struct sandbox *sandbox, struct failure *failure) {
+    char name[GROUP_NAME_MAX];
+    name_of(spawner, sandbox, name);
+    if (sandbox->frozen && group_freeze(&spawner->groups, name, false, failure) == 0) sandbox->frozen = false;
 }
 
 static void start(struct spawner *spawner, struct sandbox *sandbox, const struct request *request, int *fds, size_t count) {
@@ -335,7 +347,10 @@ static void start(struct spawner *spawner, struct sandbox *sandbox, const struct
     struct stat payload, socket;
     int log[2] = {-1, -1};
     uint32_t owner = function_id(spawner, sandbox);
-    if (count != (channel ? 2u : 1u))
+    wake(spawner, sandbox, &failure);
+    if (failure.error != 0)
+        ; /* told below */
+    else if (count != (channel ? 2u : 1u))
         fail_with(&failure, "count the descriptors", EINVAL);
     else if (fstat(fds[0], &payload) != 0 || !S_ISREG(payload.st_mode) || payload.st_size > (off_t)PAYLOAD_BYTES_MAX)
         fail_with(&failure, "check the program", EINVAL);
@@ -381,9 +396,7 @@ static void freeze(struct spawner *spawner, struct sandbox *sandbox, bool frozen
 static void reset(struct spawner *spawner, struct sandbox *sandbox) {
     struct failure failure = {"", 0};
     struct order order = {.kind = ORDER_RESET};
-    char name[GROUP_NAME_MAX];
-    name_of(spawner, sandbox, name);
-    if (sandbox->frozen && group_freeze(&spawner->groups, name, false, &failure) == 0) sandbox->frozen = false;
+    wake(spawner, sandbox, &failure);
     if (failure.error == 0 && send_message(sandbox->control, &order, sizeof order, NULL, 0) != 0)
         fail(&failure, "speak to init");
     if (failure.error) settle(spawner, sandbox, &failure, 0, NULL, 0);

@@ -86,7 +86,6 @@ static void dispatch(struct spawner *spawner, const struct epoll_event *event) {
 static int turn(struct spawner *spawner, int timeout_ms) {
     struct epoll_event events[EVENTS_MAX];
     int count = epoll_wait(spawner->events, events, EVENTS_MAX, timeout_ms);
-    /* Exits before orders: news of one wake-up is in the order in which init and the kernel told it per sandbox. */
     for (int i = 0; i < count; i++) dispatch(spawner, &events[i]);
     return sandbox_timer(spawner);
 }

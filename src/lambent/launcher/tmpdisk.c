@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/loop.h>
 #include <signal.h>
 #include <stdio.h>
@@ -190,6 +191,8 @@ static _Noreturn void helper(const struct config *config, int socket) {
     prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     prctl(PR_SET_NAME, "lambent-tmp", 0, 0, 0);
     keep_only(&socket, 1);
+    /* Mounting and loop devices ask for SYS_ADMIN alone; no_new_privs keeps mke2fs from getting root's others back. */
+    if (sys_capset(1ull << CAP_SYS_ADMIN) != 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) _exit(1);
     int scratch = open(config->scratch, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     for (;;) {
         uint32_t tmp_mb;

@@ -86,6 +86,8 @@ def prepare(
     """
     if kind is not None and kind not in KINDS:
         raise ValueError(f"unknown sandbox tier {kind!r}: one of {', '.join(KINDS)}")
+    if not images:
+        raise ValueError("at least one root image is needed: a tier is tried with it")
     refused: list[str] = []
     for candidate in KINDS if kind is None else (kind,):
         if candidate == "process":

@@ -107,7 +107,9 @@ def _map_outer(pid: int, uid: int, gid: int, subordinate: tuple[int, int] | None
         for tool, own, database in (("newuidmap", uid, "/etc/subuid"), ("newgidmap", gid, "/etc/subgid")):
             first, count = _subordinate(database, uid) or subordinate
             argv = [tool, str(pid), "0", str(own), "1", "1", str(first), str(count)]
-            done = subprocess.run(argv, capture_output=True, text=True, check=False)
+            # It looks whether the target is the caller's own process.
+            owner = {"user": uid, "group": gid} if os.geteuid() == 0 else {}
+            done = subprocess.run(argv, capture_output=True, text=True, check=False, **owner)  # type: ignore[call-overload]
             if done.returncode != 0:
                 raise SandboxError(tool, 1, done.stderr.strip())
         return
@@ -172,13 +174,42 @@ def launch_spawner(
     subordinate = None
     if kind == "rootless" and shutil.which("newuidmap") and shutil.which("newgidmap"):
         subordinate = _subordinate("/etc/subuid", uid)
-    disk_tmp = disk_tmp and kind == "container"
-    tmp = ("tmp", "disk" if disk_tmp else "memory", str(tmp_pool), str(TMP_MB_DEFAULT))
-    ids = _ids(kind, instance, subordinate)
-    config = pack(_records(kind, instance, packages_root, scratch, images, groups, ids, tmp, sandboxes_max))
 
+    def start(ranges: tuple[int, int] | None) -> tuple[subprocess.Popen[bytes], socket.socket, wire.Answer]:
+        on_disk = disk_tmp and kind == "container"
+        tmp = ("tmp", "disk" if on_disk else "memory", str(tmp_pool), str(TMP_MB_DEFAULT))
+        ids = _ids(kind, instance, ranges)
+        room = sandboxes_max if ranges is None else min(sandboxes_max, ranges[1] // 2)  # two ids each
+        records = _records(kind, instance, packages_root, scratch, images, groups, ids, tmp, room)
+        return _start(binary, pack(records), uid, gid, ranges)
+
+    missing = list(groups.missing)
+    try:
+        process, ours, answer = start(subordinate)
+    except SandboxError as error:
+        if error.step not in ("newuidmap", "newgidmap"):
+            raise
+        missing.append(f"The user's subordinate ids cannot be used: {error}.")
+        subordinate = None
+        process, ours, answer = start(None)
+    on_disk = bool(answer.flags & wire.TMP_DISK)
+    if not on_disk:
+        missing.append(_tmp_sentence(answer))
+    if kind == "rootless" and subordinate is None:
+        missing.append(
+            "All sandboxes share the server's user id, so only namespaces stand between them: "
+            "apt-get install uidmap and give the user a range with `usermod --add-subuids 100000-165535 "
+            "--add-subgids 100000-165535 USER`."
+        )
+    return Spawner(kind, process, ours, instance, groups, on_disk, tuple(missing), sandboxes_max)
+
+
+def _start(
+    binary: Path, config: bytes, uid: int, gid: int, subordinate: tuple[int, int] | None
+) -> tuple[subprocess.Popen[bytes], socket.socket, wire.Answer]:
+    """Start the program as this user and hear its first words."""
+    drops = os.geteuid() == 0 and uid != 0
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    drops = as_root and uid != 0
     config_fd = os.memfd_create("lambent-configuration", os.MFD_CLOEXEC)
     try:
         os.write(config_fd, config)
@@ -209,17 +240,7 @@ def launch_spawner(
         process.wait()
         raise
     ours.setblocking(False)
-    missing = list(groups.missing)
-    on_disk = bool(answer.flags & wire.TMP_DISK)
-    if not on_disk:
-        missing.append(_tmp_sentence(answer))
-    if kind == "rootless" and subordinate is None:
-        missing.append(
-            "All sandboxes share the server's user id, so only namespaces stand between them: "
-            "apt-get install uidmap and give the user a range with `usermod --add-subuids 100000-165535 "
-            "--add-subgids 100000-165535 USER`."
-        )
-    return Spawner(kind, process, ours, instance, groups, on_disk, tuple(missing), sandboxes_max)
+    return process, ours, answer
 
 
 def _hello(ours: socket.socket, uid: int, gid: int, subordinate: tuple[int, int] | None) -> wire.Answer:

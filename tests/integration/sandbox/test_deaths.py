@@ -85,6 +85,20 @@ def test_a_killed_launcher_leaves_nothing(kind: str, place: Path) -> None:
         end(server)
 
 
+def test_a_request_to_stop_is_the_servers_to_obey(kind: str) -> None:
+    """A service manager signals everybody; the server drains, and needs its sandboxes for that."""
+    with made_world(kind) as world:
+        assert world.spawner is not None
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            os.kill(world.spawner.process.pid, number)
+
+        async def body() -> None:
+            ended, _ = await world.output(await world.bound(), "/bin/true")
+            assert ended.status == 0
+
+        world.run(body())
+
+
 def test_a_launcher_killed_with_its_warden_is_cleared_up_after_at_the_next_start(place: Path) -> None:
     server, instance, _ = running_server("container", place)
     before = leftovers(place, instance)

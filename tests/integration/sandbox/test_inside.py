@@ -214,6 +214,22 @@ def test_tmp_has_the_size_of_the_function(isolated: World, tmp_mb: int) -> None:
     isolated.run(body())
 
 
+def test_tmp_may_be_smaller_again(container: World) -> None:
+    """A blank made for one size is bound to another, the usual one among them."""
+
+    async def body() -> None:
+        for made, wanted in ((600, 512), (512, 600), (700, 512), (512, 512)):
+            sandbox = await container.blank(replace(LIMITS, tmp_mb=made))
+            await sandbox.bind(Binding(CODE, None, replace(LIMITS, tmp_mb=wanted)))
+            _, text = await container.python(
+                sandbox, "import os; s = os.statvfs('/tmp'); print(s.f_bavail * s.f_frsize >> 20)"
+            )
+            assert wanted - 1 <= int(text) <= wanted * 1.02
+            await sandbox.destroy()
+
+    container.run(body())
+
+
 def test_without_loop_devices_tmp_is_a_tmpfs_and_it_is_said() -> None:
     with made_world("container", disk_tmp=False) as world:
         assert any("/tmp is a tmpfs" in sentence for sentence in world.driver.tier.missing)
@@ -265,6 +281,16 @@ def test_a_frozen_sandbox_stands_still_and_can_be_killed(container: World) -> No
         await sandbox.destroy()
         assert (await started.ended).signal == signal.SIGKILL
         os.close(started.log)
+
+    container.run(body())
+
+
+def test_start_thaws(container: World) -> None:
+    async def body() -> None:
+        sandbox = await container.bound()
+        await sandbox.freeze()
+        ended, _ = await container.output(sandbox, "/bin/true")
+        assert ended.status == 0
 
     container.run(body())
 
