@@ -160,6 +160,7 @@ class ContainerDriver:
         for sandbox in list(self._sandboxes.values()):
             sandbox.listener.close()
         self._sandboxes.clear()
+        self.usage_reader.close()
         if not self._gone.done():
             self._loop.remove_reader(self._socket)
             self._lose()

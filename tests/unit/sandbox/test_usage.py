@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lambent.sandbox.groups import Groups, Hierarchy
 from lambent.sandbox.port import Usage
-from lambent.sandbox.usage import UsageReader
+from lambent.sandbox.usage import OPEN_MAX, UsageReader
 
 
 def test_version_1(tmp_path: Path) -> None:
@@ -26,6 +26,21 @@ def test_version_1(tmp_path: Path) -> None:
     assert reader.read() == Usage(1, 7_000)
 
 
+def test_descriptors_are_bounded_and_given_back(tmp_path: Path) -> None:
+    reader = UsageReader(Groups(2, (Hierarchy(str(tmp_path), ("memory", "cpu")),)), "i")
+    before = len(os.listdir("/proc/self/fd"))
+    for number in range(OPEN_MAX + 20):
+        group = tmp_path / "lambent-i" / f"s-{number:x}"
+        group.mkdir(parents=True)
+        (group / "memory.peak").write_text(f"{number}\n")
+        (group / "cpu.stat").write_text("usage_usec 1\n")
+        assert reader.of(number, 1).read().memory_peak_bytes == number
+    assert len(os.listdir("/proc/self/fd")) - before == 2 * OPEN_MAX
+    assert reader.of(0, 1).read().memory_peak_bytes == 0  # opened again
+    reader.close()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
 def test_version_2(tmp_path: Path) -> None:
     group = tmp_path / "lambent-i" / "s-2"
     group.mkdir(parents=True)
@@ -33,6 +48,7 @@ def test_version_2(tmp_path: Path) -> None:
     (group / "cpu.stat").write_text("usage_usec 12345\nuser_usec 1\nsystem_usec 2\n")
     reader = UsageReader(Groups(2, (Hierarchy(str(tmp_path), ("memory", "cpu")),)), "i").of(2, 1)
     assert reader.read() == Usage(2_097_152, 12_345)
+    reader.keep_last()
 
 
 def test_without_groups_the_processes_are_asked() -> None:
