@@ -17,6 +17,8 @@ const CASES = {
   dates: () => ({ d: new Date(0), m: new Map([[1, 2]]), u: undefined, r: /x/ }),
   json: () => ({ toJSON: () => "made" }),
   bytes: () => Buffer.from("ab"),
+  a_function: () => () => 1,
+  a_symbol: () => Symbol("s"),
   half: () => "\ud800",
   bigint: () => ({ n: 1n }),
   circle: () => { const a = []; a.push(a); return a; },
@@ -60,6 +62,8 @@ exports.handler = async (event, context) => CASES[event.case](event, context);
 """
 
 NAMES = [
+    "a_function",
+    "a_symbol",
     "echo",
     "nothing",
     "nil",

@@ -106,6 +106,14 @@ def handler(event, context):
     assert kind == "Quitter"
 
 
+def test_the_clients_directory_stays_on_the_path_whatever_the_owner_sets(machine: Runtimes, tmp_path: Path) -> None:
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "mine.py").touch()
+    text = "import mine, snapshot_restore_py, sys\ndef handler(e, c): return sys.path.index(sys.argv[0].rpartition('/')[0])\n"
+    result = python(machine, tmp_path, text, environment={"PYTHONPATH": f"{tmp_path}/lib"})
+    assert document(result.replies[0].body) == 3
+
+
 def test_a_child_process_gets_neither_the_channel_nor_its_name(machine: Runtimes, tmp_path: Path) -> None:
     text = """
 import os, subprocess

@@ -14,6 +14,7 @@ from lambent.runtimes.service import Runtimes
 VERSIONS = ("3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
 
 DIFFERENCES = {
+    "categories of the runtime's own errors": "sent as Runtime.MarshalError and so on; the client has them in the document alone",
     "a package brings a json module": "the service starts its client from a directory of its own, python -m does not",
     "event without quotes": "the parser's own words; the door refuses events that are no JSON before they come here",
     "not finite numbers in an event": "read as numbers, as the service does; the client's parser got stricter later",

@@ -134,6 +134,21 @@ export class Channel {
   }
 }
 
+/** The JSON text of a result; `Unwritable` is the error for what JSON.stringify throws at. */
+export function serialise(value, Unwritable) {
+  let text;
+  try {
+    text = JSON.stringify(value === undefined ? null : value);
+  } catch {
+    throw new Unwritable("Unable to stringify response body");
+  }
+  if (text === undefined) {
+    // A function or a symbol: what the published client's native half says to it.
+    throw new TypeError("Wrong arguments");
+  }
+  return text;
+}
+
 /** The value of a JSON text that came with an event; `what` names it in the complaint. */
 export function parseOptional(text, complain) {
   if (text === undefined) {

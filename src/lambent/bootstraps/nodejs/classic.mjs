@@ -1,5 +1,5 @@
 /** Invocations up to Node.js 22: callbacks, the context's done/succeed/fail, promises, and the wait for an empty loop. */
-import { parseOptional } from "./channel.mjs";
+import { parseOptional, serialise } from "./channel.mjs";
 import { logError } from "./log.mjs";
 
 /** What to do when the event loop is empty: what the current invocation left there. */
@@ -16,14 +16,6 @@ export function fillContext(context, event, facts) {
     tenantId: event.tenantId,
     getRemainingTimeInMillis: () => event.deadlineMs - Date.now(),
   });
-}
-
-function serialise(value) {
-  try {
-    return JSON.stringify(value === undefined ? null : value) ?? "null";
-  } catch {
-    throw new Error("Unable to stringify response body");
-  }
 }
 
 const isGiven = (error) => error !== undefined && error !== null;
@@ -53,7 +45,7 @@ function endings(channel, requestId) {
       return;
     }
     answered = true;
-    channel.response(requestId, "application/json", serialise(result));
+    channel.response(requestId, "application/json", serialise(result, Error));
   };
   const done = (error, result) => {
     emptyLoop.then = () => {};

@@ -1,5 +1,5 @@
 /** Invocations from Node.js 24 on: a handler is called with event and context, and its promise is awaited. */
-import { parseOptional } from "./channel.mjs";
+import { parseOptional, serialise } from "./channel.mjs";
 import { ERRORS } from "./errors.mjs";
 import { current, logError } from "./log.mjs";
 
@@ -26,14 +26,6 @@ export function contextOf(event, facts) {
   };
 }
 
-export function serialise(value) {
-  try {
-    return JSON.stringify(value === undefined ? null : value) ?? "null";
-  } catch {
-    throw new ERRORS.JSONStringifyError("Unable to stringify response body");
-  }
-}
-
 /** One turn of the event loop: what the handler has set in motion gets its chance before the answer. */
 export const aTurn = () => new Promise((resolve) => setImmediate(resolve));
 
@@ -56,7 +48,7 @@ export function serve(channel, handler) {
       const context = contextOf(event, channel.facts);
       const result = await runtime.handler(JSON.parse(event.text), context);
       await aTurn();
-      body = serialise(result);
+      body = serialise(result, ERRORS.JSONStringifyError);
     } catch (error) {
       await aTurn();
       logError("Invoke Error", error);
