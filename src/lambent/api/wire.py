@@ -90,8 +90,15 @@ WIRE: dict[type[LambentError], WireError] = {
 }
 
 
+_OWN_ROWS = (Modelled, errors.Unauthenticated, UnknownOperation)
+"""Errors that say for themselves how they look."""
+
+
 def wire_error(error: BaseException) -> WireError:
     """The nearest ancestor's row; what nobody modelled is our fault."""
+    row = WIRE.get(type(error))  # type: ignore[arg-type]  # what is no LambentError has no row
+    if row is not None and type(error) not in _OWN_ROWS:
+        return row
     if isinstance(error, Modelled):
         return error.row
     if isinstance(error, errors.Unauthenticated):

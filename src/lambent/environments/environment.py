@@ -20,7 +20,6 @@ from typing import Any, Literal, Protocol
 
 from ..domain.clock import Clock
 from ..domain.limits import (
-    INIT_LIMIT_S,
     MEMORY_MB_PER_VCPU,
     RUNTIME_DESCRIPTORS_MAX,
     RUNTIME_PROCESSES_MAX,
@@ -77,6 +76,8 @@ class Surroundings:
     clock: Clock
     new_splitter: Callable[[FunctionVersion], LineSplitter]
     owner: Owner
+    init_limit_s: float
+    """How long the init phase before the first invocation may take."""
 
 
 class Environment:
@@ -141,7 +142,7 @@ class Environment:
         self._door = self._shared.carriers.open_door(sandbox, self.origin)
         await sandbox.set_cpu(None)  # full speed until init is over
         started_ms, started_ns = self._clock.wall_ms(), self._clock.monotonic_ns()
-        outcome = await self._initialise(INIT_LIMIT_S)
+        outcome = await self._initialise(self._shared.init_limit_s)
         duration_us = (self._clock.monotonic_ns() - started_ns) // 1_000
         kind, detail = outcome
         self._shared.owner.record(

@@ -18,6 +18,7 @@ from typing import Any
 from ..domain.clock import Clock
 from ..domain.errors import ServiceFault
 from ..domain.ids import new_uuid
+from ..domain.limits import INIT_LIMIT_S
 from ..domain.names import FunctionRef
 from ..functions.model import Change, FunctionVersion
 from ..sandbox.port import SandboxDriver, SandboxError
@@ -34,7 +35,7 @@ FREEZE_AFTER_S = 0.02
 pay for a thaw."""
 SWEEP_EVERY_S = 1.0
 WAIT_S_MAX = 60.0
-"""How long accepted work waits for an environment on a full node before it is answered as throttled."""
+"""How long accepted work waits for an environment on a full node before it is answered as a failure of the service."""
 
 log = logging.getLogger("lambent.environments")
 
@@ -45,6 +46,8 @@ class EnvironmentLimits:
     idle_timeout_s: float
     freeze_after_s: float = FREEZE_AFTER_S
     is_frozen_when_idle: bool = True
+    init_limit_s: float = INIT_LIMIT_S
+    wait_s_max: float = WAIT_S_MAX
 
 
 @dataclass(slots=True, eq=False)
@@ -55,6 +58,8 @@ class Entry:
     pool: Pool[Environment, tuple[int, Work]]
     blueprint: Blueprint
     is_obsolete: bool = False
+    is_starved: bool = False
+    """Waits for room: stands in the node's line of starved entries."""
 
 
 class Environments:
@@ -78,7 +83,7 @@ class Environments:
         self._record = record
         self._current = current
         self._limits = limits
-        self._shared = Surroundings(driver, carriers, clock, new_splitter, self)
+        self._shared = Surroundings(driver, carriers, clock, new_splitter, self, limits.init_limit_s)
         self._entries: dict[tuple[FunctionRef, str, int], Entry] = {}
         self._by_version: dict[int, Entry] = {}
         self._count = 0
@@ -118,9 +123,11 @@ class Environments:
 
     def _start(self, entry: Entry, wanted: int) -> None:
         for _ in range(wanted):
-            if self._count >= self._limits.environments_max and not self._evict_one():
-                if entry not in self._starved:
+            if not self.can_grow:
+                if not entry.is_starved:
+                    entry.is_starved = True
                     self._starved.append(entry)
+                    self._evict_one()  # its place is free only once it is gone; `_stop` then serves the starved
                 return
             self._count += 1
             entry.pool.start_begins()
@@ -197,7 +204,7 @@ class Environments:
         if waiting is not None:
             environment.lease()
             environment.run(waiting[1])
-        elif self._starved:
+        elif self._is_starving():
             self._evict_one()
         elif self._freezer is None and self._limits.is_frozen_when_idle:
             self._freezer = asyncio.get_running_loop().call_later(self._limits.freeze_after_s, self._freeze_idle)
@@ -229,12 +236,14 @@ class Environments:
             if entry is not None:
                 self._replenish(entry)
                 self._forget_if_done(entry)
-            while self._starved and self._count < self._limits.environments_max:
-                self._replenish(self._starved.popleft())
+            while self.can_grow and self._is_starving():
+                starved = self._starved.popleft()
+                starved.is_starved = False
+                self._replenish(starved)
 
     def _replenish(self, entry: Entry) -> None:
-        """Waiting work always has an environment on its way."""
-        missing = len(entry.pool.waiting) - entry.pool.starting - len(entry.pool.members)
+        """Waiting work always has an environment on its way; a busy one may stay busy for a quarter of an hour."""
+        missing = len(entry.pool.waiting) - entry.pool.starting
         if missing > 0 and not self.is_closing:
             self._start(entry, missing)
 
@@ -296,25 +305,30 @@ class Environments:
         if again:
             self._freezer = asyncio.get_running_loop().call_later(self._limits.freeze_after_s, self._freeze_idle)
 
-    def _evict_one(self) -> bool:
-        """Retire the environment that has been idle longest, whoever's it is; False when none is idle."""
+    def _is_starving(self) -> bool:
+        """Whether somebody waits for room; those who were served meanwhile leave the line."""
+        while self._starved and not self._starved[0].pool.waiting:
+            self._starved.popleft().is_starved = False
+        return bool(self._starved)
+
+    def _evict_one(self) -> None:
+        """Retire the environment that has been idle longest, whoever's it is, if any is."""
         idle = [e for entry in self._entries.values() for e in entry.pool.idle_members()]
-        if not idle:
-            return False
-        self.retire(min(idle, key=lambda e: e.idle_since_ns), "room is needed")
-        return False  # its place is free only once it is gone; `_stop` then serves the starved
+        if idle:
+            self.retire(min(idle, key=lambda e: e.idle_since_ns), "room is needed")
 
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_EVERY_S)
             now_ns = self._clock.monotonic_ns()
             idle_before_ns = now_ns - int(self._limits.idle_timeout_s * 1_000_000_000)
-            waited_before_ns = now_ns - int(WAIT_S_MAX * 1_000_000_000)
+            waited_before_ns = now_ns - int(self._limits.wait_s_max * 1_000_000_000)
             for entry in list(self._entries.values()):
                 for environment in entry.pool.idle_before(idle_before_ns):
                     self.retire(environment, "idle")
                 while entry.pool.waiting and entry.pool.waiting[0][0] < waited_before_ns:
-                    self._fail_one(entry, f"no environment became free within {WAIT_S_MAX:.0f} s: this node is full")
+                    limit_s = self._limits.wait_s_max
+                    self._fail_one(entry, f"no environment became free within {limit_s:g} s: this node is full")
 
     def start(self) -> None:
         """Begin keeping: call once, on the event loop."""
@@ -345,6 +359,11 @@ class Environments:
     def count(self) -> int:
         """Environments that exist, those being made and torn down included."""
         return self._count
+
+    @property
+    def can_grow(self) -> bool:
+        """Whether one more environment may be made."""
+        return self._count < self._limits.environments_max
 
     def all(self) -> Iterable[Environment]:
         """Every environment that has been opened and not yet retired."""

@@ -85,9 +85,8 @@ class Invocations:
             entry = self._environments.entry(version)
         except RuntimeMissing as error:
             raise ServiceFault(str(error)) from None
-        granted = self._admission.enter(
-            version.ref, self._clock.monotonic_ns(), entry.pool.needs_environment, invocation.kind
-        )
+        needs_environment = entry.pool.needs_environment and self._environments.can_grow
+        granted = self._admission.enter(version.ref, self._clock.monotonic_ns(), needs_environment, invocation.kind)
         if isinstance(granted, Throttle):
             self.throttles += 1
             raise TooManyRequests(granted.reason.value)
