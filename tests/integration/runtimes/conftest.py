@@ -14,7 +14,7 @@ from lambent.runtimes.install import Installer, InstallError
 from lambent.runtimes.service import Runtimes, discover
 
 CACHE = Path(__file__).resolve().parents[3] / ".cache" / "runtimes"
-NODE = ("nodejs18.x", "nodejs22.x", "nodejs24.x")
+NODE = ("nodejs18.x", "nodejs22.x", "nodejs24.x", "nodejs26.x")
 CLIENTS = ("official-nodejs20.x", "official-nodejs24.x")
 """One for each generation of the Node.js client; building one takes 40 to 90 s."""
 
