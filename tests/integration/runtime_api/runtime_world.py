@@ -25,14 +25,14 @@ class RememberingSink:
     """A `RuntimeSink`: every call becomes a tuple in `calls`, and can be awaited."""
 
     def __init__(self) -> None:
-        self.calls: list[tuple[Any, ...]] = []
+        self.calls: list[Any] = []
         self._changed = asyncio.Event()
 
     def _note(self, *call: Any) -> None:
         self.calls.append(call)
         self._changed.set()
 
-    async def after(self, count: int) -> list[tuple[Any, ...]]:
+    async def after(self, count: int) -> list[Any]:
         """The calls, once there are `count`."""
         while len(self.calls) < count:
             self._changed.clear()

@@ -60,7 +60,7 @@ class Place:
     async def __aenter__(self) -> Place:
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, *_exc: object) -> None:
         for client in self.clients:
             client.close()
         self.door.close()
