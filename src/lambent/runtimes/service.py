@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import platform
 import subprocess
 from collections.abc import Iterable
@@ -15,6 +16,8 @@ from . import catalogue, environment, official, staging
 from .catalogue import Identifier
 from .discovery import PROBES_AT_ONCE, Places, scan
 from .model import LANGUAGE_DIR, RUNTIME_DIR, SDK_DIR, Interpreter, Plan, Runtime, VersionFacts
+
+log = logging.getLogger("lambent.runtimes")
 
 CLIENTS = ("lambent", "official")
 PYTHON_VERSIONS = ("3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
@@ -167,20 +170,18 @@ def _how_to_get(identifier: Identifier) -> str:
 def _discover(places: Places, data: Path) -> Runtimes:
     staged = staging.stage(data / "bootstraps")
     found = scan(places, data / "discovered.json")
+    ours = [one for one in found if one.family == "python" and one.version in PYTHON_VERSIONS]
     with ThreadPoolExecutor(PROBES_AT_ONCE) as pool:
-        is_usable = list(pool.map(lambda interpreter: _prepare(staged, interpreter), found))
-    usable = [interpreter for interpreter, usable in zip(found, is_usable, strict=True) if usable]
-    return Runtimes(usable, staged, data / "clients", machine_architecture(), data / "sdks")
+        list(pool.map(lambda interpreter: _compile(staged, interpreter), ours))
+    return Runtimes(found, staged, data / "clients", machine_architecture(), data / "sdks")
 
 
-def _prepare(staged: Path, interpreter: Interpreter) -> bool:
-    """Make the bytecode of our client; a Python that cannot compile a few files cannot run functions either."""
-    if interpreter.family == "python" and interpreter.version in PYTHON_VERSIONS:
-        try:
-            staging.compile_for(staged, interpreter)
-        except (OSError, subprocess.SubprocessError):
-            return False
-    return True
+def _compile(staged: Path, interpreter: Interpreter) -> None:
+    """Make the bytecode of our client; without it (the directory is another user's) a start takes some ms longer."""
+    try:
+        staging.compile_for(staged, interpreter)
+    except (OSError, subprocess.SubprocessError) as error:
+        log.warning("no bytecode for Python %s (%s): its cold starts take longer", interpreter.release, error)
 
 
 async def discover(places: Places, data: Path) -> Runtimes:

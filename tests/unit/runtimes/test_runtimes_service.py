@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from pathlib import Path
 
 import pytest
 
+from lambent.runtimes import staging
+from lambent.runtimes.discovery import Places
 from lambent.runtimes.model import Credentials, Interpreter, VersionFacts
-from lambent.runtimes.service import Runtimes
+from lambent.runtimes.service import Runtimes, discover
 from lambent.sandbox.port import Mount
 
 PYENV = Interpreter(
@@ -151,3 +155,20 @@ def test_credentials_and_owner_variables_reach_the_plan(runtimes: Runtimes) -> N
     env = runtimes.plan(runtime, facts).env
     assert (env["AWS_ACCESS_KEY_ID"], env["AWS_SECRET_ACCESS_KEY"], env["AWS_SESSION_TOKEN"]) == ("AK", "SK", "TOKEN")
     assert env["TABLE"] == "t"
+
+
+def test_a_python_without_bytecode_is_still_a_runtime(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The staged client may belong to another user; then its bytecode cannot be added."""
+    release = ".".join(map(str, sys.version_info[:2]))
+    real = Path(sys.base_prefix) / "bin" / f"python{release}"
+
+    def refuse(staged: Path, interpreter: Interpreter) -> None:
+        raise PermissionError(13, "not yours")
+
+    monkeypatch.setattr(staging, "compile_for", refuse)
+    places = Places(str(real.parent), tmp_path / "home", tmp_path / "runtimes")
+    found = asyncio.run(discover(places, tmp_path / "runtimes"))
+    assert found.missing(f"python{release}", found.architecture) is None
+    assert "no bytecode" in caplog.text
