@@ -114,6 +114,8 @@ class Connection(asyncio.Protocol):
         service.connections.add(self)
         if service.on_change is not None:
             service.on_change()
+        if service.is_draining:
+            self._transport.abort()  # it was accepted in the very turn in which the server stopped
 
     def connection_lost(self, exc: Exception | None) -> None:
         phase = self._phase

@@ -123,6 +123,7 @@ class Server:
     def close(self) -> None:
         """Stop accepting and cut every connection."""
         self.stop_accepting()
+        self._service.is_draining = True
         for connection in list(self._service.connections):
             connection.abort()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import socket
 from collections.abc import Callable
@@ -261,5 +262,19 @@ def test_thousands_of_listeners_are_cheap(run: Run) -> None:
             server.close()
         await asyncio.sleep(0)
         assert took_us < 2_000
+
+    run(scenario)
+
+
+def test_who_comes_while_the_server_closes_is_cut(run: Run) -> None:
+    async def scenario(world: World) -> None:
+        late = socket.create_connection(world.server.addresses[0][:2])
+        late.setblocking(False)
+        await asyncio.sleep(0)
+        world.server.close()
+        with contextlib.suppress(ConnectionResetError):
+            assert await asyncio.get_running_loop().sock_recv(late, 10) == b""
+        late.close()
+        assert world.server.connections == 0
 
     run(scenario)
