@@ -83,6 +83,8 @@ static void set_free(struct spawner *spawner, struct sandbox *sandbox) {
     settle(spawner, sandbox, sandbox->failure.error ? &sandbox->failure : &(struct failure){"destroyed", ECANCELED}, 0,
            NULL, 0);
     if (sandbox->dying_serial) answer_result(spawner, sandbox->dying_serial, id, NULL, 0, NULL, 0);
+    tmpdisk_release(spawner->helpers, &sandbox->held[0]);
+    tmpdisk_release(spawner->helpers, &sandbox->held[1]);
     uint32_t generation = sandbox->generation + 1;
     memset(sandbox, 0, sizeof *sandbox);
     sandbox->generation = generation ? generation : 1;
@@ -213,8 +215,8 @@ undo:
 
 static void build(struct spawner *spawner, struct sandbox *sandbox, int tmp) {
     struct failure failure = {"", 0};
+    sandbox->held[0] = tmp;
     if (spawn(spawner, sandbox, tmp, &failure) != 0) give_up(spawner, sandbox, failure.step, failure.error);
-    close_fd(&tmp); /* the child has its own */
 }
 
 /* A mount of that size: from the pool, or -1 when it has to be made first. */
@@ -254,7 +256,7 @@ static void create(struct spawner *spawner, const struct request *request) {
     }
     uint32_t generation = sandbox->generation ? sandbox->generation : 1;
     *sandbox = (struct sandbox){.state = WAITING_TMP, .generation = generation, .pidfd = -1, .control = -1, .mounts = -1,
-                                .task = -1, .opt = -1, .tmp = -1, .listener = -1, .log = -1, .image = image,
+                                .task = -1, .opt = -1, .tmp = -1, .listener = -1, .log = -1, .held = {-1, -1}, .image = image,
                                 .op = OP_CREATE, .serial = request->serial, .limits = request->limits,
                                 .deadline_ms = now_ms() + BUILD_MS_MAX};
     spawner->next_slot = slot_of(spawner, sandbox) + 1; /* a slot's user ids rest as long as possible */
@@ -312,7 +314,8 @@ static void finish_bind(struct spawner *spawner, struct sandbox *sandbox, int tm
         sandbox->bound = true;
         forget_mount_points(sandbox);
     }
-    close_fd(&tmp);
+    tmpdisk_release(spawner->helpers, &sandbox->held[1]); /* of a bind that failed */
+    sandbox->held[1] = tmp;
     settle(spawner, sandbox, failure.error ? &failure : NULL, 0, NULL, 0);
 }
 

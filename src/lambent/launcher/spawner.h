@@ -13,6 +13,7 @@ struct sandbox {
     pid_t pid;
     int pidfd, control;
     int mounts, task, opt, tmp; /* kept until bound */
+    int held[2]; /* mounts of /tmp, so that its end does not unmount them: the blank's, and one of another size */
     int image;
     int listener;   /* until the answer to OP_CREATE has gone */
     int log;        /* read end, until the answer to OP_START has gone */

@@ -187,6 +187,16 @@ static int make_one(const struct config *config, int scratch, uint32_t tmp_mb, s
     return mounted;
 }
 
+/* The last reference of an image nobody will read again: without the shutdown everything a function left in /tmp would
+ * first be written to disk. */
+static void discard(int mount) {
+    uint32_t without_flushing = 2;
+    int inside = openat(mount, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (inside >= 0) ioctl(inside, _IOR('X', 125, uint32_t) /* EXT4_IOC_SHUTDOWN */, &without_flushing);
+    close_fd(&inside);
+    close(mount);
+}
+
 static _Noreturn void helper(const struct config *config, int socket) {
     prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     prctl(PR_SET_NAME, "lambent-tmp", 0, 0, 0);
@@ -196,7 +206,13 @@ static _Noreturn void helper(const struct config *config, int socket) {
     int scratch = open(config->scratch, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     for (;;) {
         uint32_t tmp_mb;
-        if (recv(socket, &tmp_mb, sizeof tmp_mb, 0) != (ssize_t)sizeof tmp_mb) _exit(0);
+        int used;
+        size_t count;
+        if (receive_message(socket, &tmp_mb, sizeof tmp_mb, &used, 1, &count) != (ssize_t)sizeof tmp_mb) _exit(0);
+        if (count > 0) {
+            discard(used);
+            continue;
+        }
         struct failure failure = {"", 0};
         int mounted = make_one(config, scratch, tmp_mb, &failure);
         struct tmp_ready ready = {.tmp_mb = tmp_mb, .error = mounted < 0 ? failure.error : 0};
@@ -219,6 +235,12 @@ int tmpdisk_start(const struct config *config, struct failure *failure) {
 }
 
 int tmpdisk_ask(int helpers, uint32_t tmp_mb) { return send_message(helpers, &tmp_mb, sizeof tmp_mb, NULL, 0); }
+
+void tmpdisk_release(int helpers, int *mount) {
+    uint32_t nothing = 0;
+    if (*mount >= 0 && helpers >= 0) send_message(helpers, &nothing, sizeof nothing, mount, 1);
+    close_fd(mount);
+}
 
 int tmpdisk_take(int helpers, struct tmp_ready *ready, int *mount) {
     size_t count;
