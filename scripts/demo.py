@@ -35,6 +35,7 @@ ROLE = "arn:aws:iam::000000000000:role/demo"
 READY_LIMIT_S = 30.0
 STOP_LIMIT_S = 20.0
 INSTALL_LIMIT_S = 240.0
+LOG_LINES = 40
 WARM_CALLS = 50
 PARALLEL = 10
 NODE = "nodejs22.x"
@@ -336,6 +337,7 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="lambent-demo-"))
     folder.chmod(0o755)  # a server that root starts becomes another user, who must be able to pass
     failure: str | None = None
+    server: Server | None = None
     try:
         available = runtimes(folder / "data")
         with running(folder / "data") as server:
@@ -355,6 +357,9 @@ def main() -> int:
         failure = f"{folder} could not be removed"
     if failure is not None:
         print(f"\n{style('The demo failed.', '1;31')} {failure}", flush=True)
+        if server is not None:
+            print("The server said:")
+            quote("\n".join(server.text().splitlines()[-LOG_LINES:]))
         return 1
     title(f"Stopped in order; no process and no file is left. {time.monotonic() - began:.0f} s in all.")
     line("Next: lambent up, then AWS_ENDPOINT_URL=http://127.0.0.1:4566 for any SDK. See docs/guide.md.")
