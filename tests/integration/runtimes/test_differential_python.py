@@ -17,6 +17,7 @@ DIFFERENCES = {
     "categories of the runtime's own errors": "sent as Runtime.MarshalError and so on; the client has them in the document alone",
     "a package brings a json module": "the service starts its client from a directory of its own, python -m does not",
     "event without quotes": "the parser's own words; the door refuses events that are no JSON before they come here",
+    "event nested too deeply": "the parser's own words again",
     "not finite numbers in an event": "read as numbers, as the service does; the client's parser got stricter later",
     "half of a surrogate pair in a result": "MarshalError instead of the end of the process; only from 3.12 on",
 }
@@ -173,6 +174,9 @@ def test_differences_are_what_the_table_says(machine: Runtimes, version: str, tm
     broken = ours_alone(machine, version, echo, "app.handler", Event(b"{case: 1}"), tmp_path)
     assert document(broken.body)["errorType"] == "Runtime.UnmarshalError"
     assert document(broken.body)["errorMessage"].startswith("Unable to unmarshal input: ")
+
+    deep = ours_alone(machine, version, echo, "app.handler", Event(b"[" * 100_000 + b"]" * 100_000), tmp_path)
+    assert document(deep.body)["errorMessage"].startswith("Unable to unmarshal input: maximum recursion depth exceeded")
 
     half = ours_alone(machine, version, echo, "app.handler", Event(b'"\\ud800"'), tmp_path)
     if tuple(map(int, version.split("."))) >= (3, 12):

@@ -235,7 +235,7 @@ def serve(channel, handler, streams):
             try:
                 text = frame[at:].decode() if type(frame) is bytes else str(memoryview(frame)[at:], "utf-8")
                 event = decode(text)
-            except (ValueError, values.Unreadable) as error:
+            except Exception as error:
                 raise Fault("Runtime.UnmarshalError", "Unable to unmarshal input: {}".format(error))
             frame = text = None
             result = handler(event, context)
