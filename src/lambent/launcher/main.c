@@ -124,7 +124,8 @@ static int prepare(struct failure *failure, struct failure *refused) {
     spawner.count = spawner.config.sandboxes_max;
     spawner.sandboxes = calloc(spawner.count, sizeof *spawner.sandboxes);
     spawner.pool = calloc(spawner.config.tmp_pool + 1u, sizeof *spawner.pool);
-    if (!spawner.sandboxes || !spawner.pool) return fail(failure, "allocate the table");
+    spawner.transit = calloc(spawner.count, sizeof *spawner.transit);
+    if (!spawner.sandboxes || !spawner.pool || !spawner.transit) return fail(failure, "allocate the table");
     if (warden_start(&spawner, failure) != 0) return -1;
     if (images_build(&spawner.config, failure) != 0) return -1;
     spawner.own_mounts = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);

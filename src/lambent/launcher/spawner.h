@@ -24,6 +24,7 @@ struct sandbox {
     char failed_step[STEP_MAX];
     struct request request; /* kept while /tmp is being made */
     struct limits limits;
+    uint32_t transit_place; /* one more than its index among those in transit; 0: not among them */
     bool bound, frozen, reaped, answered;
     uint64_t oom_kills; /* when a program was last started */
     int64_t deadline_ms;
@@ -38,7 +39,8 @@ struct spawner {
     struct sandbox *sandboxes;
     uint32_t count;      /* slots */
     uint32_t busy;       /* slots in use */
-    uint32_t in_transit; /* slots that need the timer */
+    uint32_t *transit;   /* slots that wait for something with a deadline; few, so that nobody walks the table */
+    uint32_t in_transit;
     uint32_t next_slot;
     int *pool; /* mounts for /tmp that wait */
     uint32_t pool_count, pool_asked;
@@ -54,7 +56,7 @@ void unwatch(struct spawner *spawner, int *fd); /* and close */
 
 enum { WATCH_SERVER, WATCH_HELPERS, WATCH_CONTROL, WATCH_PIDFD };
 
-/* sandbox.c */
+/* orders.c and sandbox.c */
 void sandbox_request(struct spawner *spawner, const struct request *request, int *fds, size_t count);
 bool sandbox_control(struct spawner *spawner, uint32_t slot);
 void sandbox_ended(struct spawner *spawner, uint32_t slot);
