@@ -92,7 +92,7 @@ def prepare(settings: Settings) -> Prepared:
         try:
             _check_isolation(settings, driver.kind)
             if identity is not None:
-                become(identity)
+                become(identity, (settings.server.data_dir,))
         except BaseException:
             driver.abandon()
             raise

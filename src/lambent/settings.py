@@ -165,7 +165,7 @@ class SandboxSettings:
     )
     blanks: int = field(
         default=4,
-        metadata=about("Sandboxes kept ready for the next cold start.", least=0, most=1_000),
+        metadata=about("Sandboxes kept ready for the next cold start, of each runtime in use.", least=0, most=1_000),
     )
 
 

@@ -99,8 +99,12 @@ async def running(
     driver: SandboxDriver,
     listener: socket.socket,
     clock: Clock | None = None,
+    limits: EnvironmentLimits | None = None,
 ) -> AsyncIterator[Node]:
-    """Run a node for the length of the block; `listener` is bound and becomes the node's."""
+    """Run a node for the length of the block; `listener` is bound and becomes the node's.
+
+    limits: of the environments, instead of those that follow from the settings.
+    """
     clock = clock or SystemClock()
     async with AsyncExitStack() as stack:
         stack.push_async_callback(driver.close)
@@ -136,7 +140,10 @@ async def running(
             new_splitter=lambda version: _splitter(version, rate),
             record=records.append_other,
             current=lambda ref, qualifier: _current(functions, ref, qualifier),
-            limits=EnvironmentLimits(environments_max(settings), settings.limits.idle_timeout_s),
+            limits=limits
+            or EnvironmentLimits(
+                environments_max(settings), settings.limits.idle_timeout_s, blanks=settings.sandbox.blanks
+            ),
         )
         stack.push_async_callback(environments.close)
         invocations = Invocations(admission=admission, environments=environments, append=records.append, clock=clock)
@@ -210,8 +217,8 @@ async def running(
         stack.push_async_callback(events.stop, settings.server.drain_s)
         keeper = asyncio.get_running_loop().create_task(_keep(functions, packages, records, retention, clock))
         stack.push_async_callback(_end, keeper)
-        limits = HttpLimits(connections=settings.server.connections_max)
-        server = await serve(door, listener, limits, reaper=reaper)
+        http_limits = HttpLimits(connections=settings.server.connections_max)
+        server = await serve(door, listener, http_limits, reaper=reaper)
         stack.callback(server.close)
         yield Node(endpoint, door, environments, invocations, server)
         invoke.is_draining = True

@@ -1,18 +1,25 @@
 """From root to an ordinary user, once, before the first request.
 
 The spawner alone keeps privilege. The server needs none: its listeners, its data directory and the sandboxes' descriptors
-are handed to it. What must be said aloud: an interpreter that lies where only root can look (a virtual environment below
-/root, say) can't be imported from any more once the server is somebody else, so everything is then imported beforehand.
+are handed to it.
+
+One thing stands in the way. What the server still reads (its interpreter, its own code, its data) may lie below a
+directory that only root can pass: a virtual environment in /root is the common case. The server then gets a mount
+namespace of its own in which that directory holds nothing but what it needs, and can be passed. Its owner's other files
+are out of sight for it altogether. Where mounts are refused, everything importable is imported beforehand instead.
 """
 
 from __future__ import annotations
 
+import ctypes
 import importlib
+import logging
 import os
 import pkgutil
 import pwd
 import stat
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 SERVER_UID = SERVER_GID = 61_184
@@ -20,17 +27,11 @@ SERVER_UID = SERVER_GID = 61_184
 nobody: it lies in the range that systemd reserves for dynamic service users."""
 SERVER_USER = "lambent"
 
-_LAZY = (
-    "concurrent.futures.thread",
-    "encodings.idna",
-    "http.client",
-    "importlib.resources",
-    "ssl",
-    "tempfile",
-    "traceback",
-    "zipfile",
-)
-"""Standard modules that are imported on first use by what we use."""
+_CLONE_NEWNS = 0x20000
+_MNT_DETACH = 2
+_MS_NOSUID, _MS_NODEV, _MS_BIND, _MS_REC, _MS_PRIVATE = 2, 4, 4_096, 16_384, 1 << 18
+
+log = logging.getLogger("lambent")
 
 
 class UnknownUser(Exception):
@@ -60,15 +61,23 @@ def server_identity(run_as: str) -> tuple[int, int] | None:
     return entry.pw_uid, entry.pw_gid
 
 
-def become(identity: tuple[int, int]) -> None:
-    """Give up root for good, with everything that could not be imported afterwards imported before."""
+def become(identity: tuple[int, int], needed: Iterable[Path] = ()) -> None:
+    """Give up root for good. `needed`: paths beside the interpreter and our code that the server must still reach."""
     uid, gid = identity
-    if not all(_is_reachable(Path(path)) for path in (sys.prefix, sys.base_prefix, Path(__file__).parent)):
-        _import_everything()
+    code = Path(__file__).resolve().parent.parent
+    places: tuple[str | Path, ...] = (sys.prefix, sys.base_prefix, code, *sys.path, *needed)
+    paths = {Path(place).resolve() for place in places if place}
+    blocked = {path: barrier for path in paths if path.exists() and (barrier := _barrier(path)) is not None}
+    if blocked:
+        try:
+            _open_a_way(blocked)
+        except OSError as error:
+            log.info("no mount namespace for the server (%s): importing everything beforehand", error)
+            _import_everything()
     os.setgroups([])
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)
-    os.environ["HOME"] = "/nonexistent"  # root's home is neither readable nor ours any more
+    os.environ["HOME"] = "/nonexistent"  # root's home is not ours any more
     try:
         os.setresuid(0, 0, 0)
     except PermissionError:
@@ -76,12 +85,64 @@ def become(identity: tuple[int, int]) -> None:
     raise AssertionError("root could be taken back")
 
 
-def _is_reachable(path: Path) -> bool:
-    """Whether everybody may pass all directories down to `path` and read it."""
-    for directory in (path, *path.parents):
-        if not directory.stat().st_mode & stat.S_IXOTH:
-            return False
-    return bool(path.stat().st_mode & stat.S_IROTH)
+def _barrier(path: Path) -> Path | None:
+    """The topmost directory above `path` (or it itself) that others can't pass; None when there is none."""
+    for directory in (*reversed(path.parents), path):
+        mode = directory.stat().st_mode
+        if stat.S_ISDIR(mode) and not mode & stat.S_IXOTH:
+            # What belongs to the server itself (its data directory) is no barrier to it.
+            return None if directory == path else directory
+    return None
+
+
+def _open_a_way(blocked: dict[Path, Path]) -> None:
+    """In a mount namespace of our own, put in each barrier's place an empty directory that holds the paths behind it.
+
+    Raises OSError, and has then changed nothing that others see.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def mount(source: str, target: str, kind: str | None, flags: int, options: str | None = None) -> None:
+        arguments = [os.fsencode(text) if text is not None else None for text in (source, target, kind)]
+        if libc.mount(*arguments, flags, os.fsencode(options) if options is not None else None) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), target)
+
+    if libc.unshare(_CLONE_NEWNS) != 0:
+        raise OSError(ctypes.get_errno(), "unshare")
+    opened: dict[Path, int] = {}
+    covered: list[Path] = []
+    try:
+        mount("none", "/", None, _MS_REC | _MS_PRIVATE)
+        # Opened here: a descriptor from before belongs to the other namespace's mounts and can't be bound.
+        for path in _outermost(blocked):
+            opened[path] = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        for barrier in sorted(set(blocked.values())):
+            mount("lambent", str(barrier), "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=0711,size=1m")
+            covered.append(barrier)
+        for path, descriptor in opened.items():
+            if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+                path.mkdir(mode=0o755, parents=True, exist_ok=True)
+            else:
+                path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+                path.touch()
+            mount(f"/proc/self/fd/{descriptor}", str(path), None, _MS_BIND | _MS_REC)
+    except OSError:
+        for barrier in covered:
+            libc.umount2(os.fsencode(barrier), _MNT_DETACH)
+        raise
+    finally:
+        for descriptor in opened.values():
+            os.close(descriptor)
+
+
+def _outermost(paths: Iterable[Path]) -> list[Path]:
+    """Those that lie in no other of them."""
+    kept: list[Path] = []
+    for path in sorted(paths):
+        if not any(path.is_relative_to(other) for other in kept):
+            kept.append(path)
+    return kept
 
 
 def _import_everything() -> None:
@@ -89,5 +150,9 @@ def _import_everything() -> None:
     for module in pkgutil.walk_packages(package.__path__, "lambent."):
         if not module.name.startswith(("lambent.bootstraps", "lambent.__main__", "lambent.launcher")):
             importlib.import_module(module.name)
-    for name in _LAZY:
+    encodings = importlib.import_module("encodings")
+    for module in pkgutil.iter_modules(encodings.__path__, "encodings."):
+        if module.name not in ("encodings.mbcs", "encodings.oem"):  # other systems'
+            importlib.import_module(module.name)
+    for name in ("concurrent.futures.thread", "http.client", "ssl", "tempfile", "traceback", "zipfile"):
         importlib.import_module(name)

@@ -77,14 +77,14 @@ def document(usage: MonthUsage, scope: Scope) -> dict[str, Any]:
             {
                 "function": line.function,
                 "architecture": line.architecture,
-                "amount": str(to_decimal(line.amount, PLACES)),
+                "amount": f"{to_decimal(line.amount, PLACES):f}",
                 "gb_seconds": float(line.gb_seconds),
                 **_counts(line.usage),
             }
             for line in usage.functions
         ],
         "total": {
-            "amount": str(to_decimal(usage.charge.total, PLACES)),
+            "amount": f"{to_decimal(usage.charge.total, PLACES):f}",
             "gb_seconds": usage.total.mb_ms / 1_024_000,
             **_counts(usage.total),
         },

@@ -26,10 +26,11 @@ from ..domain.limits import (
     TAIL_BYTES_MAX,
 )
 from ..functions.model import FunctionVersion
-from ..sandbox.port import Binding, Command, Exit, Limits, Sandbox, SandboxDriver, SandboxError
+from ..sandbox.port import Binding, Command, Exit, Limits, Sandbox, SandboxError
 from ..telemetry.attempt import AttemptPart, InitRecord, LogLine, Origin, UserEvents
 from ..telemetry.lines import LineSplitter
 from ..telemetry.platform_lines import part_events
+from .blanks import Blanks
 from .channel import RuntimeChannel
 from .failures import RESPONSE_TOO_LARGE, describe_exit, document, timed_out
 from .lifecycle import Event, State, advance
@@ -71,7 +72,7 @@ class Owner(Protocol):
 class Surroundings:
     """What every environment of a server shares."""
 
-    driver: SandboxDriver
+    blanks: Blanks
     carriers: Carriers
     clock: Clock
     new_splitter: Callable[[FunctionVersion], LineSplitter]
@@ -136,7 +137,7 @@ class Environment:
             descriptors_max=RUNTIME_DESCRIPTORS_MAX,
             tmp_mb=configuration.ephemeral_mb,
         )
-        sandbox = await self._shared.driver.create(self._blueprint.image, limits)
+        sandbox = await self._shared.blanks.take(self._blueprint.image, limits)
         self._sandbox = sandbox
         await sandbox.bind(Binding(self.version.code.digest, None, limits))
         self._door = self._shared.carriers.open_door(sandbox, self.origin)
@@ -167,6 +168,8 @@ class Environment:
     async def _initialise(self, limit_s: float | None) -> Outcome:
         """Start the runtime and wait until it asks for its first event, fails, ends, or `limit_s` is over."""
         assert self._sandbox is not None
+        if self.state is State.STOPPING:
+            return "exit", Exit(None, 9, out_of_memory=False)
         plan = self._blueprint.start(self.origin, self._sandbox.api_address)
         if plan.refusal is not None:
             return "refused", plan.refusal
@@ -217,6 +220,8 @@ class Environment:
     def run(self, work: Work) -> None:
         """Run one attempt; its result comes through `work.done`."""
         self.state = advance(self.state, Event.DISPATCH)
+        if self._splitter.pending_bytes:
+            self._write_part()  # printed since the last answer: not this attempt's
         self.work = work
         self._started_ns = self._clock.monotonic_ns()
         self._started_ms = self._clock.wall_ms()
@@ -251,8 +256,8 @@ class Environment:
                     return
             assert self._channel is not None
             self._channel.dispatch(work.event)
-        except SandboxError as error:
-            log.exception("environment %s: sandbox failed", self.id)
+        except Exception as error:  # a supervisor's: whatever broke, the caller is answered and the environment goes
+            log.exception("environment %s could not run its work", self.id)
             if self.work is work:
                 self._fault(str(error))
             self._shared.owner.retire(self, f"sandbox: {error}")
@@ -275,8 +280,7 @@ class Environment:
 
     async def stop(self) -> None:
         """Retire: kill, remove, and write down what was still printed. Called once by the owner after STOP."""
-        if self._timer is not None:
-            self._timer.cancel()
+        self._cancel_deadline()
         if self.work is not None:
             self._fault("the environment was stopped")
         if self._init is not None and not self._init.done():
@@ -287,14 +291,19 @@ class Environment:
         self._close_channel()
         if self._door is not None:
             self._door.close()
-        if self._sandbox is not None:
-            if self._log_fd >= 0:
-                self._drain_log()
-            await self._sandbox.destroy()
-        self._close_log()
-        self._write_rest()
-        self.is_warm = False
-        self.state = advance(self.state, Event.REAPED)
+        if self._log_fd >= 0:
+            self._drain_log()
+        try:
+            if self._sandbox is not None:
+                await self._sandbox.destroy()
+        finally:
+            self._close_log()
+            if self._part_timer is not None:
+                self._part_timer.cancel()
+                self._part_timer = None
+            self._write_rest()
+            self.is_warm = False
+            self.state = advance(self.state, Event.REAPED)
 
     # --- RuntimeSink -------------------------------------------------------------------------------------------
 
@@ -303,6 +312,7 @@ class Environment:
             if not self._init.done():
                 self._init.set_result(("ready", None))
         elif self.state is State.INVOKING and self.work is None:
+            self._cancel_deadline()
             self.state = advance(self.state, Event.FINISH)
             self._shared.owner.freed(self)
 
@@ -363,6 +373,8 @@ class Environment:
         self._timer = None
         work = self.work
         if work is None:
+            if self.state is State.INVOKING:  # it answered, and then never asked for the next event
+                self._break()
             return
         if self._channel is not None:
             self._channel.abandon()
@@ -379,16 +391,14 @@ class Environment:
         report_error: str | None,
         status: Literal["success", "error", "timeout", "failure"],
     ) -> None:
-        """End the running attempt: everything it printed and used, then its result."""
+        """End the running attempt: everything it printed and used, then its result. The deadline stays in force until
+        the runtime asks for its next event: an environment that answers and then does nothing else is not lost."""
         work = self.work
         assert work is not None
         assert self._sandbox is not None
         duration_us = (self._clock.monotonic_ns() - self._started_ns) // 1_000
         if status == "timeout":
             duration_us = round(work.timeout_s * 1_000_000)  # a timer that fires late is not billed
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
         if self._part_timer is not None:
             self._part_timer.cancel()
             self._part_timer = None
@@ -421,11 +431,14 @@ class Environment:
         """End the running attempt without a function result: ours is the failure."""
         work = self.work
         assert work is not None
+        self._cancel_deadline()
+        self.work = None
+        work.fail(text)
+
+    def _cancel_deadline(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self.work = None
-        work.fail(text)
 
     def _describe(self, kind: str, detail: Any, request_id: str) -> tuple[str, bytes]:
         """(error type, document) of an init that did not end in `ready`."""
@@ -439,6 +452,7 @@ class Environment:
 
     def _break(self) -> None:
         """The runtime is lost: replace the process tree, keep the sandbox and its /tmp."""
+        self._cancel_deadline()
         if self.state is State.STOPPING:
             return
         self._shared.owner.broke(self)
@@ -448,7 +462,7 @@ class Environment:
     async def _reset(self) -> None:
         try:
             await self._end_runtime()
-        except (SandboxError, TimeoutError) as error:
+        except Exception as error:  # a supervisor's: an environment that can't be reset is replaced
             log.warning("environment %s could not be reset: %s", self.id, error)
             self._shared.owner.retire(self, f"reset: {error}")
             return
@@ -491,20 +505,25 @@ class Environment:
             self._loop.remove_reader(self._log_fd)
             return
         self._splitter.feed(data, self._clock.wall_ms(), self._clock.monotonic_ns())
-        if self.work is not None:
-            if self._splitter.pending_bytes >= PART_BYTES:
-                self._write_part()
-            elif self._part_timer is None:
-                self._part_timer = self._loop.call_later(PART_DELAY_S, self._write_part)
+        if self.state is State.STARTING:
+            return  # belongs into the record of the init phase
+        if self._splitter.pending_bytes >= PART_BYTES:
+            self._write_part()
+        elif self._part_timer is None:
+            self._part_timer = self._loop.call_later(PART_DELAY_S, self._write_part)
 
     def _write_part(self) -> None:
-        """Write down what a running attempt has printed so far: bounds memory, and a follower sees it."""
+        """Write down what was printed so far, by a running attempt or, between two, by threads that outlive their answer:
+        bounds memory, and a follower sees it."""
         if self._part_timer is not None:
             self._part_timer.cancel()
             self._part_timer = None
         work = self.work
         lines = self._splitter.take()
-        if work is None or not lines:
+        if not lines:
+            return
+        if work is None:
+            self._write_events(lines)
             return
         part = AttemptPart(self.origin, work.event.request_id, self._started_ms, lines, is_first=not self._earlier)
         self._earlier = (self._earlier + b"".join(line for _, line in part_events(part)))[-TAIL_BYTES_MAX:]
@@ -533,9 +552,13 @@ class Environment:
         """What was printed after the last attempt, by threads or on the way down, still belongs to the stream."""
         lines = self._take_lines()
         if lines:
-            o = self.origin
-            rest = UserEvents(o.account, o.region, o.log_group, o.log_stream, lines, self._clock.wall_ms())
-            self._shared.owner.record(rest)
+            self._write_events(lines)
+
+    def _write_events(self, lines: list[LogLine]) -> None:
+        o = self.origin
+        self._shared.owner.record(
+            UserEvents(o.account, o.region, o.log_group, o.log_stream, lines, self._clock.wall_ms())
+        )
 
     def _close_log(self) -> None:
         if self._log_fd >= 0:

@@ -24,6 +24,7 @@ from ..functions.model import Change, FunctionVersion
 from ..sandbox.port import SandboxDriver, SandboxError
 from ..telemetry.attempt import AttemptPart, InitRecord, Origin, UserEvents
 from ..telemetry.lines import LineSplitter
+from .blanks import Blanks
 from .environment import Environment, Surroundings
 from .lifecycle import Event, State, advance
 from .plan import Blueprint, Blueprints, Carriers
@@ -46,6 +47,8 @@ class EnvironmentLimits:
     idle_timeout_s: float
     freeze_after_s: float = FREEZE_AFTER_S
     is_frozen_when_idle: bool = True
+    blanks: int = 0
+    """Sandboxes kept ready for the next cold start, of each image in use."""
     init_limit_s: float = INIT_LIMIT_S
     wait_s_max: float = WAIT_S_MAX
 
@@ -83,10 +86,12 @@ class Environments:
         self._record = record
         self._current = current
         self._limits = limits
-        self._shared = Surroundings(driver, carriers, clock, new_splitter, self, limits.init_limit_s)
+        self._blanks = Blanks(driver, clock, limits.blanks, self.supervise)
+        self._shared = Surroundings(self._blanks, carriers, clock, new_splitter, self, limits.init_limit_s)
         self._entries: dict[tuple[FunctionRef, str, int], Entry] = {}
         self._by_version: dict[int, Entry] = {}
         self._count = 0
+        self._ending = 0
         self._opening: set[Environment] = set()
         self._starved: deque[Entry] = deque()
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -204,8 +209,8 @@ class Environments:
         if waiting is not None:
             environment.lease()
             environment.run(waiting[1])
-        elif self._is_starving():
-            self._evict_one()
+        elif self._is_starving() and self._ending < len(self._starved):
+            self._evict_one()  # one for each that waits for room: tear-down takes milliseconds, and others are freed then
         elif self._freezer is None and self._limits.is_frozen_when_idle:
             self._freezer = asyncio.get_running_loop().call_later(self._limits.freeze_after_s, self._freeze_idle)
 
@@ -222,6 +227,7 @@ class Environments:
         if entry is not None:
             entry.pool.leave(environment)
         environment.state = advance(environment.state, Event.STOP)
+        self._ending += 1
         log.debug("environment %s of %s retires: %s", environment.id, environment.version.arn, reason)
         self.supervise(self._stop(environment), f"stop {environment.id}")
 
@@ -232,6 +238,7 @@ class Environments:
             log.error("environment %s was not torn down cleanly: %s", environment.id, error)
         finally:
             self._count -= 1
+            self._ending -= 1
             entry = self._entry_of(environment)
             if entry is not None:
                 self._replenish(entry)
@@ -320,6 +327,7 @@ class Environments:
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_EVERY_S)
+            await self._blanks.sweep()
             now_ns = self._clock.monotonic_ns()
             idle_before_ns = now_ns - int(self._limits.idle_timeout_s * 1_000_000_000)
             waited_before_ns = now_ns - int(self._limits.wait_s_max * 1_000_000_000)
@@ -350,6 +358,7 @@ class Environments:
                 self.retire(environment, "closing")
         for environment in list(self._opening):
             self.retire(environment, "closing")
+        await self._blanks.close()
         while self._tasks:
             await asyncio.wait(list(self._tasks))
 
