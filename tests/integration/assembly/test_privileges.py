@@ -1,0 +1,67 @@
+"""A server that root starts is an ordinary user afterwards, and reaches what it needs even behind root's own doors."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.conftest import RunningServer, start_server
+from tests.support import client, function
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root has privilege to give up (run the tests as root)")
+
+
+@pytest.fixture
+def private() -> Iterator[Path]:
+    """A directory that only root can pass, with something in it that is nobody else's business."""
+    base = Path(tempfile.mkdtemp(prefix="lambent-private-"))
+    (base / "secret").write_text("for root's eyes only")
+    assert base.stat().st_mode & 0o077 == 0
+    yield base
+    shutil.rmtree(base)
+
+
+def status(server: RunningServer) -> dict[str, str]:
+    lines = Path(f"/proc/{server.process.pid}/status").read_text().splitlines()
+    return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+
+
+def test_the_server_has_no_privilege_left_and_serves(private: Path) -> None:
+    server = start_server(private / "data")
+    try:
+        facts = status(server)
+        assert all(int(uid) != 0 for uid in facts["Uid"].split())
+        assert all(int(gid) != 0 for gid in facts["Gid"].split())
+        assert facts["Groups"].strip() == ""
+        assert int(facts["CapEff"], 16) == int(facts["CapPrm"], 16) == 0
+        lambda_ = client("lambda", server.url)
+        with function(lambda_, "def handler(event, context):\n    return event\n") as name:
+            assert json.loads(lambda_.invoke(FunctionName=name, Payload=b"1")["Payload"].read()) == 1
+        lambda_.close()
+    finally:
+        assert server.stop() == 0, server.log.read_text()
+
+
+def test_what_else_lies_behind_the_door_is_out_of_its_sight(private: Path) -> None:
+    server = start_server(private / "data")
+    try:
+        seen = Path(f"/proc/{server.process.pid}/root") / private.relative_to("/")
+        assert sorted(entry.name for entry in seen.iterdir()) == ["data"]
+    finally:
+        assert server.stop() == 0
+    assert (private / "secret").read_text() == "for root's eyes only"
+
+
+def test_an_unknown_user_to_run_as_is_refused_in_one_sentence(private: Path) -> None:
+    with pytest.raises(AssertionError, match=r"lambent: there is no user nosuchuser on this machine\n$"):
+        start_server(private / "data", env={"LAMBENT_RUN_AS": "nosuchuser"})
+
+
+def test_verifying_without_keys_is_refused_in_one_sentence(private: Path) -> None:
+    with pytest.raises(AssertionError, match=r"lambent: server\.verify_signatures needs keys"):
+        start_server(private / "data", env={"LAMBENT_VERIFY_SIGNATURES": "true"})
