@@ -99,8 +99,8 @@ int spawner_run(struct spawner *spawner) {
         if (spawner->sandboxes[slot].state != FREE) sandbox_kill(spawner, slot, 0);
     int64_t until = now_ms() + FAREWELL_MS_MAX;
     while (spawner->busy > 0 && now_ms() < until) turn(spawner, 1);
-    while (spawner->pool_count > 0) close_fd(&spawner->pool[--spawner->pool_count]);
-    close_fd(&spawner->helpers);
+    while (spawner->pool_count > 0) tmpdisk_release(spawner->helpers, &spawner->pool[--spawner->pool_count]);
+    tmpdisk_stop(&spawner->helpers);
     tmpdisk_clean(&spawner->config);
     return spawner->busy == 0 ? 0 : 1;
 }

@@ -21,6 +21,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #ifndef LOOP_CONFIGURE /* Linux 5.8; older headers lack it */
@@ -34,10 +35,14 @@ struct loop_config {
 #endif
 
 #define HELPERS 2
+#define STOP_MS_MAX 3000
+#define STOP_PAUSE_NS 500000
 #define LOOP_TRIES_MAX 16
 #define SET_FLAG 0u
 #define SET_STRING 1u
 #define CREATE 6u
+
+static pid_t pids[HELPERS];
 
 /* Bytes of an image that has `tmp_mb` to write: on top come the inodes (256 bytes for each 16 KB), what ext4 keeps for
  * its own metadata (a fiftieth, at most 16 MB), bitmaps and descriptors. Measured from 1 MB to 10 GB: 0 to 2 % over. */
@@ -229,6 +234,7 @@ int tmpdisk_start(const struct config *config, struct failure *failure) {
         pid_t child = fork();
         if (child < 0) return fail(failure, "fork a helper");
         if (child == 0) helper(config, pair[1]);
+        pids[i] = child;
     }
     close(pair[1]);
     return pair[0];
@@ -248,6 +254,18 @@ int tmpdisk_take(int helpers, struct tmp_ready *ready, int *mount) {
     if (count == 0) *mount = -1;
     if (got == (ssize_t)sizeof *ready) return 1;
     return got < 0 && (errno == EAGAIN || errno == EINTR) ? 0 : -1;
+}
+
+void tmpdisk_stop(int *helpers) {
+    if (*helpers < 0) return;
+    close_fd(helpers); /* they read what is left, then the end */
+    int64_t until = now_ms() + STOP_MS_MAX;
+    for (int i = 0; i < HELPERS; i++) {
+        while (waitpid(pids[i], NULL, WNOHANG) == 0) {
+            if (now_ms() > until) kill(pids[i], SIGKILL);
+            nanosleep(&(struct timespec){0, STOP_PAUSE_NS}, NULL);
+        }
+    }
 }
 
 void tmpdisk_clean(const struct config *config) {

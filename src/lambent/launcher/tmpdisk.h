@@ -14,6 +14,7 @@ int tmpdisk_start(const struct config *config, struct failure *failure); /* answ
 int tmpdisk_ask(int helpers, uint32_t tmp_mb);
 void tmpdisk_release(int helpers, int *mount); /* a helper unmounts it: that takes milliseconds */
 int tmpdisk_take(int helpers, struct tmp_ready *ready, int *mount); /* 1: one message taken, 0: none, -1: gone */
+void tmpdisk_stop(int *helpers); /* let them finish what they have, and reap them */
 void tmpdisk_clean(const struct config *config);
 
 #endif

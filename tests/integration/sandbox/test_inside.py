@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,6 +17,7 @@ from tests.contracts.sandbox_world import CODE, LIMITS, PYTHON, Started, World, 
 
 from lambent.sandbox.groups import Groups, Hierarchy
 from lambent.sandbox.port import Binding, Sandbox
+from lambent.sandbox.spawner import TMP_POOL_DEFAULT
 
 UNIFIED = Path("/sys/fs/cgroup/unified")
 
@@ -334,6 +336,31 @@ def test_several_programs_in_one_sandbox(isolated: World) -> None:
         assert (await one.ended).status == 7
         os.close(one.log)
         os.close(two.log)
+
+    isolated.run(body())
+
+
+def test_descriptors_an_idle_environment_costs(isolated: World) -> None:
+    """Three at most for the server (channel, log pipe, listener), because 20,000 is a common hard limit; two for a
+    rootless spawner and one more where /tmp is on disk."""
+    count = 20
+
+    async def body() -> None:
+        assert isolated.spawner is not None
+        spawner_fds = f"/proc/{isolated.spawner.process.pid}/fd"
+        first = await isolated.bound()
+        await first.destroy()
+        before, spawner_before = len(os.listdir("/proc/self/fd")), len(os.listdir(spawner_fds))
+        logs = []
+        for _ in range(count):
+            ours, theirs = socket.socketpair()
+            started = await isolated.start(await isolated.bound(), "/bin/sleep", "60", channel=theirs)
+            logs += [started.log, ours.detach()]
+        assert len(os.listdir("/proc/self/fd")) - before == 3 * count
+        each = 3 if isolated.spawner.tmp_on_disk else 2
+        assert len(os.listdir(spawner_fds)) - spawner_before <= each * count + TMP_POOL_DEFAULT
+        for fd in logs:
+            os.close(fd)
 
     isolated.run(body())
 
