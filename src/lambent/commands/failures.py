@@ -8,7 +8,7 @@ import sys
 
 import click
 
-FAILED, MISUSED, INTERRUPTED = 1, 2, 130
+FAILED, INTERRUPTED = 1, 130
 
 
 class Failed(click.ClickException):
