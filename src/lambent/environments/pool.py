@@ -1,7 +1,7 @@
 """The pool of one function version: who is idle, who is starting, who waits. Bookkeeping only; nothing here awaits.
 
 A request takes the most recently used idle environment. Without one it waits, first come first served, and every
-waiting request beyond the environments already starting asks for one more. Whichever environment is free first serves
+waiting request beyond the environments already starting, or being reset, asks for one more. Whichever environment is free first serves
 the longest waiting request, whoever asked for it; the one that comes later stays as a spare.
 """
 
@@ -25,11 +25,13 @@ W = TypeVar("W")
 class Pool(Generic[E, W]):
     """Bookkeeping for the environments (E) and the waiting work (W) of one version."""
 
-    __slots__ = ("_idle", "members", "starting", "waiting")
+    __slots__ = ("_idle", "members", "mending", "starting", "waiting")
 
     def __init__(self) -> None:
         self._idle: list[E] = []  # the most recently used last
         self.members: set[E] = set()
+        self.mending: set[E] = set()
+        """Members that lost their runtime and are being reset: free again within milliseconds."""
         self.starting = 0
         self.waiting: deque[W] = deque()
 
@@ -56,7 +58,12 @@ class Pool(Generic[E, W]):
     def wait(self, work: W) -> int:
         """Queue work; answers how many environments must be started so that everybody waiting gets one."""
         self.waiting.append(work)
-        return max(0, len(self.waiting) - self.starting)
+        return max(0, self.missing)
+
+    @property
+    def missing(self) -> int:
+        """How many of those waiting have no environment on its way, below zero when there are spare ones."""
+        return len(self.waiting) - self.starting - len(self.mending)
 
     def withdraw(self, work: W) -> bool:
         """Take waiting work out again; False when it is not waiting (any more)."""
@@ -80,25 +87,28 @@ class Pool(Generic[E, W]):
 
     def free(self, environment: E, now_ns: int) -> W | None:
         """An environment can take work: answers the longest waiting work, or parks the environment as idle."""
+        self.mending.discard(environment)
         if self.waiting:
             return self.waiting.popleft()
         environment.idle_since_ns = now_ns
         self._idle.append(environment)
         return None
 
-    def park_ends(self, environment: E) -> None:
-        """An idle environment lost its runtime: it can't be leased until it is `free` again."""
+    def mend(self, environment: E) -> None:
+        """A member lost its runtime: it can't be leased until it is `free` again, and whoever waits may count on it."""
         if environment in self._idle:
             self._idle.remove(environment)
+        self.mending.add(environment)
 
     @property
     def needs_environment(self) -> bool:
         """Whether one more request would have to start an environment."""
-        return not self._idle and len(self.waiting) >= self.starting
+        return not self._idle and self.missing >= 0
 
     def leave(self, environment: E) -> None:
         """An environment stops, whatever it was doing."""
         self.members.discard(environment)
+        self.mending.discard(environment)
         if environment in self._idle:
             self._idle.remove(environment)
 

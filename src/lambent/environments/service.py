@@ -216,8 +216,8 @@ class Environments:
 
     def broke(self, environment: Environment) -> None:
         entry = self._entry_of(environment)
-        if entry is not None and environment.state is State.IDLE:
-            entry.pool.park_ends(environment)
+        if entry is not None:
+            entry.pool.mend(environment)
 
     def retire(self, environment: Environment, reason: str) -> None:
         """Take an environment out and tear it down in the background."""
@@ -250,7 +250,7 @@ class Environments:
 
     def _replenish(self, entry: Entry) -> None:
         """Waiting work always has an environment on its way; a busy one may stay busy for a quarter of an hour."""
-        missing = len(entry.pool.waiting) - entry.pool.starting
+        missing = entry.pool.missing
         if missing > 0 and not self.is_closing:
             self._start(entry, missing)
 

@@ -72,9 +72,28 @@ def test_withdrawn_work_is_not_served() -> None:
 
 def test_an_environment_that_lost_its_runtime_is_not_leased() -> None:
     pool, (member,) = pool_with_idle(1)
-    pool.park_ends(member)
+    pool.mend(member)
     assert pool.lease() is None
     assert member in pool.members
+
+
+def test_who_waits_counts_on_an_environment_that_is_being_reset() -> None:
+    pool, (member,) = pool_with_idle(1)
+    pool.lease()
+    pool.mend(member)
+    assert not pool.needs_environment
+    assert pool.wait("a") == 0
+    assert pool.wait("b") == 1
+    assert pool.free(member, 1) == "a"
+
+
+def test_whoever_counted_on_an_environment_that_could_not_be_reset_misses_one_again() -> None:
+    pool, (member,) = pool_with_idle(1)
+    pool.lease()
+    pool.mend(member)
+    pool.wait("a")
+    pool.leave(member)
+    assert pool.missing == 1
 
 
 def test_more_ends_than_begins_is_a_bug() -> None:
