@@ -31,7 +31,9 @@ def test_a_new_directory_is_made_whole_and_private(path: Path) -> None:
             "packages", "records", "runtimes", "spawner",
         }  # fmt: skip
         assert (path / "format").read_text() == f"{FORMAT}\n"
-        assert {mode(p) for p in (path, data.packages, data.records, data.runtimes, data.spawner)} == {0o750}
+        assert {mode(p) for p in (path, data.records, data.spawner)} == {0o750}
+        # Passed by the spawner, which has no right to override permissions; nobody else gets past `path`.
+        assert {mode(p) for p in (data.packages, data.runtimes)} == {0o755}
         assert {mode(p) for p in (path / "secret.key", data.state_db, data.queue_db)} == {0o600}
         assert (len(data.instance), len(data.secret)) == (32, 32)
 
