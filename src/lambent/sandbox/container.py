@@ -233,25 +233,23 @@ class ContainerDriver:
                     answer = await answered
             except BaseException as error:
                 self._exits.pop(serial, None)
+                self._abandon(serial, op, answered)
                 if isinstance(error, TimeoutError):
                     raise SandboxError("wait for the spawner", 110) from error
                 raise
-            finally:
-                self._abandon(serial, op)
         if answer.error:
             self._exits.pop(serial, None)
             raise SandboxError(answer.step, answer.error, os.strerror(answer.error))
         return answer
 
-    def _abandon(self, serial: int, op: int) -> None:
-        """Whoever asked is gone before the answer: what it brings is given back when it comes."""
-        answered = self._waiting.get(serial)
-        if answered is None or (answered.done() and not answered.cancelled()):
-            self._waiting.pop(serial, None)
-            return
-        late: asyncio.Future[wire.Answer] = self._loop.create_future()
-        late.add_done_callback(lambda done: self._give_back(done, op))
-        self._waiting[serial] = late
+    def _abandon(self, serial: int, op: int, answered: asyncio.Future[wire.Answer]) -> None:
+        """Whoever asked is gone: what the answer brings is given back, now or when it comes."""
+        if answered.done() and not answered.cancelled():
+            self._give_back(answered, op)  # it came in the same turn of the loop as the cancellation
+        elif not self._gone.done() and serial in self._waiting:
+            late: asyncio.Future[wire.Answer] = self._loop.create_future()
+            late.add_done_callback(lambda done: self._give_back(done, op))
+            self._waiting[serial] = late
 
     def _give_back(self, done: asyncio.Future[wire.Answer], op: int) -> None:
         if done.cancelled() or done.exception() is not None:
@@ -261,7 +259,8 @@ class ContainerDriver:
             os.close(fd)
         if op == wire.CREATE and not answer.error and not self._gone.done():
             self._serial += 1
-            self._send(wire.request(wire.DESTROY, self._serial, answer.sandbox), ())
+            with contextlib.suppress(SpawnerGone):
+                self._send(wire.request(wire.DESTROY, self._serial, answer.sandbox), ())
 
     def _send(self, message: bytes, fds: Sequence[int]) -> None:
         if not self._unsent:
@@ -271,7 +270,7 @@ class ContainerDriver:
             except BlockingIOError:
                 self._loop.add_writer(self._socket, self._on_writable)
             except OSError as error:
-                raise SpawnerGone from error
+                raise SpawnerGone from error  # the reader hears it too, and fails everyone who waits
         self._unsent.append((message, [os.dup(fd) for fd in fds]))
 
     def _on_writable(self) -> None:
