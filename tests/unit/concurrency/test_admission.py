@@ -225,7 +225,7 @@ def test_no_sequence_of_moves_breaks_a_cap_or_loses_a_ticket(moves: list[tuple[o
             case ("limit", int() as n):
                 admission.set_account_limit(SCOPE, n)
             case ("forget", FunctionRef() as ref):
-                forgotten += [ticket for r, ticket in held if r == ref]
+                forgotten += [ticket for r, ticket in held if r == ref and ticket not in forgotten]
                 admission.forget(ref)
             case ("wait", int() as ns):
                 now += ns
