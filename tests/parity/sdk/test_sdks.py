@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.timeout(INSTALL_LIMIT_S + FLOW_LIMIT_S + 30)
 
 
 @pytest.fixture
-def flow(endpoint: str, tmp_path: Path) -> Iterator[Any]:
+def flow(endpoint: str, tmp_path: Path) -> Callable[[list[str], Path], None]:
     """Run an SDK's program; answers what it saw."""
     name = unique("sdk")
     zips = [tmp_path / "first.zip", tmp_path / "second.zip"]
@@ -70,7 +70,7 @@ def flow(endpoint: str, tmp_path: Path) -> Iterator[Any]:
             },
         }
 
-    yield run
+    return run
 
 
 def fetched(tool: str, folder: Path, *steps: list[str]) -> None:

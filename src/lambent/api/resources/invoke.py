@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import orjson
 
+from lambent.api.resources.names import not_shared
 from lambent.api.wire import render
 from lambent.concurrency.admission import Kind
 from lambent.domain.clock import Clock
@@ -108,6 +109,8 @@ class InvokeDoor:
             )
         ref, qualifier = self._name(caller, params)
         version = self._versions.resolve(ref, qualifier)
+        if ref.account != caller.scope.account:
+            raise not_shared(caller, ref, "InvokeFunction")
         kind = "Event" if operation == "InvokeAsync" else params.get("InvocationType", "RequestResponse")
         context = self._client_context(params.get("ClientContext"))
         if params.get("TenantId") is not None and version.configuration.tenancy is None:

@@ -34,7 +34,12 @@ def authorise(functions: Functions, caller: Caller, ref: FunctionRef, action: st
     if ref.account == caller.scope.account:
         return
     functions.get(ref)
-    raise AccessDenied(
+    raise not_shared(caller, ref, action)
+
+
+def not_shared(caller: Caller, ref: FunctionRef, action: str) -> AccessDenied:
+    """The refusal of another account's function, which no policy shares."""
+    return AccessDenied(
         f"User: {caller.arn} is not authorized to perform: lambda:{action} on resource: {ref.arn()} because no "
         f"resource-based policy allows the lambda:{action} action"
     )
