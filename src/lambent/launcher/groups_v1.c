@@ -23,9 +23,12 @@ static int set_memory(int hierarchy, const char *name, uint64_t bytes) {
 int v1_cpu(const struct groups *groups, const char *name, uint32_t quota_us, struct failure *failure) {
     char text[32];
     snprintf(text, sizeof text, "%" PRId64, quota_us ? (int64_t)quota_us : -1);
-    for (uint32_t i = 0; i < groups->count; i++)
-        if (groups->at[i].cpu && group_write(groups->at[i].fd, name, "cpu.cfs_quota_us", text) != 0)
+    for (uint32_t i = 0; i < groups->count; i++) {
+        if (!groups->at[i].cpu || group_write(groups->at[i].fd, name, "cpu.cfs_quota_us", text) == 0) continue;
+        /* More than a group above may use: no limit of its own, the one above holds. */
+        if (errno != EINVAL || group_write(groups->at[i].fd, name, "cpu.cfs_quota_us", "-1") != 0)
             return fail(failure, "limit the CPU");
+    }
     return 0;
 }
 

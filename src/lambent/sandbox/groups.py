@@ -139,14 +139,14 @@ def find_groups(mountinfo: str, cgroup: str, *, writable: bool = True, pid: int 
     own = _memberships(cgroup)
     v1 = _find_v1(mounts, own) if writable else ()
     v1 = tuple(h for h in v1 if os.access(h.path, os.W_OK))
-    if any("memory" in h.controllers for h in v1):
-        have = {name for h in v1 for name in h.controllers}
-        absent = tuple(
-            f"The {name} cgroup is not mounted or not writable: mount -t cgroup -o {name} {name} /sys/fs/cgroup/{name}"
-            for name in WANTED_V1
-            if name not in have
-        )
-        return Groups(1, v1, absent)
+    have = {name for h in v1 for name in h.controllers}
+    absent_v1 = tuple(
+        f"The {name} cgroup is not mounted or not writable: mount -t cgroup -o {name} {name} /sys/fs/cgroup/{name}"
+        for name in WANTED_V1
+        if name not in have
+    )
+    if "memory" in have:
+        return Groups(1, v1, absent_v1)
     for mount in mounts:
         if mount.kind == "cgroup2" and (found := _prepare_v2(mount, own, pid or os.getpid())) is not None:
             absent = tuple(
@@ -155,6 +155,8 @@ def find_groups(mountinfo: str, cgroup: str, *, writable: bool = True, pid: int 
                 if name not in found.controllers
             )
             return Groups(2, (found,), absent)
+    if v1:
+        return Groups(1, v1, absent_v1)
     return Groups(
         0,
         (),

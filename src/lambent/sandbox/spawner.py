@@ -23,7 +23,7 @@ from .rootfs import Record, image_records, pack
 BINARY = Path(__file__).resolve().parent.parent / "launcher" / "bin" / "lambent-launcher"
 HELLO_S_MAX = 60.0
 SANDBOXES_MAX = 8_192
-TMP_POOL_DEFAULT = 4
+TMP_POOL_DEFAULT = 8
 TMP_MB_DEFAULT = 512
 
 _IDS_BASE = 0x7000_0000

@@ -193,6 +193,22 @@ def test_limits_are_written_when_bound(container: World) -> None:
     container.run(body())
 
 
+def test_a_quota_above_the_services_own_is_the_services(container: World) -> None:
+    """The kernel refuses a child more than its parent has (EINVAL), as in a container with a CPU limit."""
+    if container.spawner is None or container.spawner.groups.version != 1:
+        pytest.skip("version 2 takes any quota")
+    above = Path(f"{container.spawner.groups.directory('cpu')}/lambent-{container.instance}/cpu.cfs_quota_us")
+    above.write_text("50000")
+
+    async def body() -> None:
+        sandbox = await container.bound(replace(LIMITS, cpu_vcpus=2.0))
+        assert group_file(container, sandbox, "cpu", "cpu.cfs_quota_us") == "-1"
+        await sandbox.set_cpu(0.25)
+        assert group_file(container, sandbox, "cpu", "cpu.cfs_quota_us") == "25000"
+
+    container.run(body())
+
+
 def test_the_cpu_quota_holds(container: World) -> None:
     async def body() -> None:
         sandbox = await container.bound(replace(LIMITS, cpu_vcpus=0.2))

@@ -43,6 +43,13 @@ def test_version_1_in_a_container_whose_mount_is_its_group(tmp_path: Path) -> No
     assert any("freezer" in sentence for sentence in found.missing)
 
 
+def test_version_1_without_memory_is_better_than_nothing(tmp_path: Path) -> None:
+    (tmp_path / "pids").mkdir()
+    found = find_groups(mount(tmp_path / "pids", "cgroup", "pids"), "2:pids:/\n")
+    assert (found.version, found.hierarchies) == (1, (Hierarchy(str(tmp_path / "pids"), ("pids",)),))
+    assert any("memory" in sentence for sentence in found.missing)
+
+
 def v2(directory: Path, controllers: str, enabled: str = "", procs: str = "") -> None:
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "cgroup.controllers").write_text(controllers)
