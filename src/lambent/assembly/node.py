@@ -62,6 +62,8 @@ SANDBOX_MB = 4
 """What one idle environment costs the machine, roughly; how many may exist follows from the memory budget."""
 MEMORY_SHARE = 0.75
 RETAIN_EVERY_S = 600.0
+LAST_ANSWERS_S = 1.0
+"""How long a stopping server takes, after its grace, to tell those who still wait that they wait in vain."""
 
 log = logging.getLogger("lambent")
 
@@ -222,8 +224,19 @@ async def running(
         stack.callback(server.close)
         yield Node(endpoint, door, environments, invocations, server)
         invoke.is_draining = True
-        await server.drain(settings.server.drain_s)
-        await door.drain(settings.server.drain_s)
+        await _drain(settings.server.drain_s, server, door, events, environments)
+
+
+async def _drain(
+    grace_s: float, server: Server, door: PublicDoor, events: EventService, environments: Environments
+) -> None:
+    """Let everything that runs end for at most `grace_s`; what runs longer is then ended and answered as our failure."""
+    answering = asyncio.create_task(server.drain(grace_s + LAST_ANSWERS_S), name="drain the connections")
+    resting = asyncio.create_task(events.stop(grace_s), name="drain the events")
+    await asyncio.wait((answering, resting), timeout=grace_s)
+    await environments.close()
+    await asyncio.gather(answering, resting)
+    await door.drain(LAST_ANSWERS_S)
 
 
 class BadAccessKeys(Exception):

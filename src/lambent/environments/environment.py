@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 from collections.abc import Callable, Coroutine
@@ -79,6 +80,8 @@ class Surroundings:
     owner: Owner
     init_limit_s: float
     """How long the init phase before the first invocation may take."""
+    is_lost: Callable[[], bool]
+    """Whether whoever keeps the sandboxes is gone: an end is then no function's own."""
 
 
 class Environment:
@@ -250,6 +253,8 @@ class Environment:
                 if self.work is not work:  # the deadline passed meanwhile and has answered
                     return
                 if kind != "ready":
+                    if self._shared.is_lost():
+                        raise SandboxError("initialise the runtime", errno.EPIPE, "the sandbox was lost")
                     error_type, body = self._describe(kind, detail, work.event.request_id)
                     self._complete(body, "application/json", True, error_type, error_type, "error")
                     self._break()
@@ -362,6 +367,10 @@ class Environment:
         if self._init is not None:
             if not self._init.done():
                 self._init.set_result(("exit", exit_))
+        elif self._shared.is_lost():
+            if self.work is not None:
+                self._fault("the sandbox was lost")
+            self._shared.owner.retire(self, "lost")
         elif self.work is not None:
             error_type, body = self._describe("exit", exit_, self.work.event.request_id)
             self._complete(body, "application/json", True, error_type, error_type, "error")

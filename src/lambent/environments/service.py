@@ -87,7 +87,16 @@ class Environments:
         self._current = current
         self._limits = limits
         self._blanks = Blanks(driver, clock, limits.blanks, self.supervise)
-        self._shared = Surroundings(self._blanks, carriers, clock, new_splitter, self, limits.init_limit_s)
+        gone: asyncio.Future[None] | None = getattr(driver, "gone", None)
+        self._shared = Surroundings(
+            blanks=self._blanks,
+            carriers=carriers,
+            clock=clock,
+            new_splitter=new_splitter,
+            owner=self,
+            init_limit_s=limits.init_limit_s,
+            is_lost=lambda: gone is not None and gone.done(),
+        )
         self._entries: dict[tuple[FunctionRef, str, int], Entry] = {}
         self._by_version: dict[int, Entry] = {}
         self._count = 0
