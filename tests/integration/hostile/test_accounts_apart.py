@@ -121,7 +121,7 @@ def test_arns_of_the_other_account(endpoints: dict[tuple[str, str], Any]) -> Non
                 f"lambda:{action} action",
             )
             assert refused(getattr(one, operation), FunctionName=f"{form}not-there")[0] == 404
-    status, code, message = refused(
+    status, code, _ = refused(
         one.create_function,
         FunctionName=f"arn:aws:lambda:us-east-1:{TWO}:function:mine",
         Runtime="python3.11",
