@@ -115,7 +115,7 @@ async def running(
         queue = Writer(data.queue_db, MIGRATIONS / "queue")
         stack.push_async_callback(queue.close)
         records = FileRecords(data.records, fsync_ms=settings.storage.ledger_fsync_ms)
-        stack.callback(records.close)
+        stack.callback(_close, records)
         retention = Retention(group_bytes_max=settings.logs.group_mb_max * 1_048_576, days_max=settings.logs.days)
         logs = Logs(records, clock, retention)
 
@@ -225,6 +225,14 @@ async def running(
         yield Node(endpoint, door, environments, invocations, server)
         invoke.is_draining = True
         await _drain(settings.server.drain_s, server, door, events, environments)
+
+
+def _close(records: FileRecords) -> None:
+    """A disk that takes nothing more does not keep the server from ending: what was answered has been written."""
+    try:
+        records.close()
+    except OSError as error:
+        log.error("the index of the last records could not be written, the next start reads them: %s", error.strerror)
 
 
 async def _drain(
