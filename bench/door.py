@@ -58,7 +58,9 @@ def _arm(server: Lambent, path: str, status: bytes) -> Callable[[], Measurement]
 
 def run(rounds: int) -> list[Comparison]:
     """CPU microseconds per refused request."""
-    with lambent(environment={"LAMBENT_VERIFY_SIGNATURES": "true", "LAMBENT_ACCESS_KEYS": f"{ACCOUNT}:{SECRET}"}) as server:
+    with lambent(
+        environment={"LAMBENT_VERIFY_SIGNATURES": "true", "LAMBENT_ACCESS_KEYS": f"{ACCOUNT}:{SECRET}"}
+    ) as server:
         server.deploy("closed", {"app.py": ECHO_PYTHON})
         server.call("PUT", "/2017-10-31/functions/closed/concurrency", {"ReservedConcurrentExecutions": 0})
         return [

@@ -137,12 +137,7 @@ def start_server(data_dir: Path, *arguments: str, env: dict[str, str] | None = N
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """One Lambent for all tests that do not need their own; the best tier that this machine gives."""
-    base = tmp_path_factory.mktemp("lambent")
-    base.chmod(0o755)
-    for parent in base.parents:
-        if parent != Path("/tmp") and str(parent).startswith("/tmp"):
-            parent.chmod(0o755)
-    running = start_server(base / "data")
+    running = start_server(tmp_path_factory.mktemp("lambent") / "data")
     yield running
     assert running.stop() == 0, running.log.read_text()
 

@@ -3,12 +3,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "groups.h"
-
-#define FREEZE_TRIES_MAX 40
-#define FREEZE_PAUSE_NS 250000
 
 /* memory + swap can never be below memory: it is raised first and lowered last. Absent without swap accounting. */
 static int set_memory(int hierarchy, const char *name, uint64_t bytes) {
@@ -43,19 +39,13 @@ int v1_limits(const struct groups *groups, const char *name, const struct limits
     return v1_cpu(groups, name, limits->cpu_quota_us, failure);
 }
 
+/* Asks only: a process that its CPU quota keeps from running stops when it runs next, up to a period later, and to wait
+ * for it would hold up every other sandbox. A thaw in between takes the request back. */
 int v1_freeze(const struct groups *groups, const char *name, bool frozen, struct failure *failure) {
-    const char *wanted = frozen ? "FROZEN" : "THAWED";
     for (uint32_t i = 0; i < groups->count; i++) {
         if (!groups->at[i].freezer) continue;
-        if (group_write(groups->at[i].fd, name, "freezer.state", wanted) != 0) return fail(failure, "freeze");
-        for (int tries = 0; frozen; tries++) {
-            char state[32];
-            if (group_read(groups->at[i].fd, name, "freezer.state", state, sizeof state) <= 0)
-                return fail(failure, "read the freezer");
-            if (strncmp(state, wanted, strlen(wanted)) == 0) break;
-            if (tries == FREEZE_TRIES_MAX) return fail_with(failure, "freeze", ETIMEDOUT);
-            nanosleep(&(struct timespec){0, FREEZE_PAUSE_NS}, NULL);
-        }
+        if (group_write(groups->at[i].fd, name, "freezer.state", frozen ? "FROZEN" : "THAWED") != 0)
+            return fail(failure, "freeze");
     }
     return 0;
 }

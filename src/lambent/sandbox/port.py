@@ -121,7 +121,10 @@ class Sandbox(Protocol):
         """Cheap (a few microseconds): read on every invocation."""
 
     async def freeze(self) -> None:
-        """Stop all processes where the driver can; a no-op elsewhere."""
+        """Ask the kernel to stop all processes where the driver can; a no-op elsewhere.
+
+        A process that its CPU share keeps from running stops when it runs next. `thaw` takes the request back.
+        """
 
     async def thaw(self) -> None:
         """Undo freeze."""
