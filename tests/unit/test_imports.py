@@ -93,3 +93,11 @@ def test_a_module_imports_only_what_its_room_may(path: Path) -> None:
             continue
         wrong.append(f"{path.relative_to(ROOT)}:{line}: {room} may not import {name}")
     assert not wrong, "\n".join(wrong)
+
+
+def test_test_files_have_unique_names() -> None:
+    """pytest imports a test file by its base name: two of one name can't be collected together."""
+    names: dict[str, list[str]] = {}
+    for path in (SOURCE.parent.parent / "tests").rglob("test_*.py"):
+        names.setdefault(path.name, []).append(str(path))
+    assert {name: paths for name, paths in names.items() if len(paths) > 1} == {}
