@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from lambent.api.door import PublicDoor
+from lambent.api.ports import Authenticator
 from lambent.api.resources import account, concurrency
 from lambent.api.resources import functions as functions_resource
 from lambent.api.resources import logs as logs_resource
@@ -52,6 +53,7 @@ from lambent.telemetry.logs import Logs
 from lambent.telemetry.records import Retention
 from lambent.telemetry.segments import FileRecords
 
+from .accounts import OneAccount
 from .blueprints import MachineBlueprints
 from .carriers import SandboxCarriers
 from .events import EventAttempts
@@ -175,7 +177,7 @@ async def running(
         for function in functions.all():
             admission.set_reserved(function.ref, function.reserved)
 
-        authenticator = SigV4(
+        authenticator: Authenticator = SigV4(
             clock,
             access_keys(settings.server.access_keys, settings.server.default_account)
             if settings.server.verify_signatures
@@ -184,6 +186,8 @@ async def running(
             default_region=settings.server.default_region,
             is_verifying=settings.server.verify_signatures,
         )
+        if driver.tier.name == "process" and settings.sandbox.tier != "process":
+            authenticator = OneAccount(authenticator, lambda: (function.ref.account for function in functions.all()))
         invoke = InvokeDoor(
             versions=functions,
             invocations=invocations,

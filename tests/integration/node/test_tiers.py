@@ -1,0 +1,134 @@
+"""The tiers below the best one, on a server that an ordinary user started: the same answers, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from tests.conftest import ROOT, RunningServer
+from tests.integration.node.node_world import Clients, is_alive, left, seen
+from tests.support import function, package
+
+NOBODY = 65_534
+CODE = """
+import os, time
+def handler(event, context):
+    print("handling", event)
+    if event == "sleep":
+        time.sleep(60)
+    if event == "fail":
+        raise ValueError("as asked")
+    if event == "exit":
+        os._exit(3)
+    return {"event": event, "uid": os.getuid(), "pid": os.getpid()}
+"""
+
+
+@contextmanager
+def ordinary_server(base: Path, *arguments: str) -> Iterator[RunningServer]:
+    """`lambent up` by a user without privilege: ourselves, or nobody where we are root."""
+    data, ready, log = base / "data", base / "ready", base / "log"
+    data.mkdir()
+    if os.geteuid() == 0:
+        os.chown(base, NOBODY, NOBODY)
+        os.chown(data, NOBODY, NOBODY)
+    who = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "LAMBENT_"))}
+    environment |= {"PYTHONPATH": str(ROOT / "src"), "HOME": "/nonexistent"}
+    command = [
+        sys.executable,
+        "-m",
+        "lambent",
+        "up",
+        "--port",
+        "0",
+        "--data-dir",
+        str(data),
+        "--ready-file",
+        str(ready),
+    ]
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [*command, *arguments], stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=environment, cwd="/", **who
+        )
+    try:
+        seen(lambda: process.poll() is not None or (ready.exists() and ready.stat().st_size))
+        if process.poll() is not None:
+            text = log.read_text()
+            if "tier was tried and refused" in text:
+                pytest.skip(text.strip())
+            raise AssertionError(text)
+        facts = json.loads(ready.read_text())
+        server = RunningServer(facts["endpoint"], data, process, log, facts["tier"])
+        yield server
+        if process.poll() is None:
+            assert server.stop() == 0, log.read_text()
+        assert "Traceback" not in log.read_text()
+        assert not left(data)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+@pytest.mark.parametrize("tier", ["rootless", "process"])
+def test_an_ordinary_users_server_answers_like_any_other(base: Path, tier: str) -> None:
+    with (
+        ordinary_server(base, "--tier", tier) as server,
+        Clients(server) as clients,
+        function(clients.lambda_, CODE, Timeout=2) as name,
+    ):
+        assert server.tier == tier
+        tail, first = clients.tail(name, "hello")
+        assert first["event"] == "hello"
+        assert first["uid"] != 0
+        assert tail.startswith("START RequestId: ")
+        assert "handling hello\n" in tail
+        assert "Init Duration" in tail
+        assert clients.invoke(name, "again")[1] == first | {"event": "again"}
+        answer, body = clients.invoke(name, "fail")
+        assert answer["FunctionError"] == "Unhandled"
+        assert body["errorType"] == "ValueError"
+        assert body["stackTrace"][0].partition("app.py")[2].startswith('", line 8, in handler')
+        _, body = clients.invoke(name, "sleep")
+        assert body["errorMessage"].endswith("Error: Task timed out after 2.00 seconds")
+        _, body = clients.invoke(name, "exit")
+        assert body["errorMessage"].endswith("Error: Runtime exited with error: exit status 3")
+        assert clients.invoke(name, "alive")[1]["event"] == "alive"
+
+
+def test_a_forced_process_tier_serves_every_account(base: Path) -> None:
+    with (
+        ordinary_server(base, "--tier", "process") as server,
+        Clients(server) as clients,
+        Clients(server, account="111122223333") as others,
+        function(clients.lambda_, CODE) as name,
+        function(others.lambda_, CODE) as theirs,
+    ):
+        assert clients.invoke(name, 1)[1]["event"] == 1
+        assert others.invoke(theirs, 2)[1]["event"] == 2
+
+
+def test_a_killed_server_of_the_process_tier_leaves_no_process(base: Path) -> None:
+    with ordinary_server(base, "--tier", "process") as server:
+        with Clients(server) as clients:
+            name = "killed"
+            clients.lambda_.create_function(
+                FunctionName=name,
+                Runtime="python3.11",
+                Handler="app.handler",
+                Role="arn:aws:iam::000000000000:role/test",
+                Code={"ZipFile": package({"app.py": CODE})},
+            )
+            clients.lambda_.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1})
+            pid = clients.invoke(name, 1)[1]["pid"]
+        assert is_alive(pid)
+        server.process.kill()
+        server.process.wait()
+        seen(lambda: not is_alive(pid), 5.0)
