@@ -10,7 +10,7 @@ from typing import cast
 from lambent.environments.channel import RuntimeEvent, RuntimeSink
 
 from .error_types import normalise_error_type
-from .frames import ERROR, INIT_ERROR, READY, RESPONSE, Frame, FrameParser, MalformedFrame, encode_invoke
+from .frames import ERROR, INIT_ERROR, LAST_ERROR, READY, RESPONSE, Frame, FrameParser, MalformedFrame, encode_invoke
 from .machine import Machine, Move, Refused
 
 ONE_WRITE_BYTES_MAX = 65_536
@@ -98,7 +98,7 @@ class FrameChannel(asyncio.Protocol):
 
     def _take(self, frame: Frame, sink: RuntimeSink) -> None:
         machine = self._machine
-        if frame.type == RESPONSE or frame.type == ERROR:
+        if frame.type == RESPONSE or frame.type == ERROR or frame.type == LAST_ERROR:
             request_id, kind = frame.names
             if machine.event is not None:
                 machine.begin_result(request_id, None, Move.RESPONSE if frame.type == RESPONSE else Move.ERROR)
@@ -110,6 +110,8 @@ class FrameChannel(asyncio.Protocol):
                 else:
                     sink.error(request_id, normalise_error_type(kind), frame.body)
             # else: the late answer to an abandoned invocation, of which the platform wants to know no more
+            if frame.type == LAST_ERROR:
+                return  # it ends now; whoever came next would be lost with it
             if machine.ask() and self._sink is not None:
                 sink.ready()
         elif frame.type == READY:

@@ -17,6 +17,7 @@ RESPONSE = 2
 ERROR = 3
 INIT_ERROR = 4
 READY = 5
+LAST_ERROR = 10
 
 NAME_BYTES_MAX = 4_096
 """Longest string (request id, content type, error type) in a frame from a runtime."""
@@ -50,7 +51,7 @@ class Frame:
         return self.size > INVOKE_RESPONSE_BYTES_MAX
 
 
-_NAMES_OF = {RESPONSE: 2, ERROR: 2, INIT_ERROR: 1, READY: 0}
+_NAMES_OF = {RESPONSE: 2, ERROR: 2, INIT_ERROR: 1, READY: 0, LAST_ERROR: 2}
 
 
 def encode_invoke(event: RuntimeEvent) -> bytes:

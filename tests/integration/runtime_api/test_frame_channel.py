@@ -76,6 +76,21 @@ def test_invocations_one_after_another(on_loop: OnLoop) -> None:
     on_loop(scenario)
 
 
+def test_a_runtime_that_ends_with_its_error_is_not_ready_again(on_loop: OnLoop) -> None:
+    async def scenario() -> None:
+        sink, channel, runtime = opened()
+        await runtime.send(READY)
+        await sink.after(1)
+        channel.dispatch(an_event())
+        await runtime.event()
+        await runtime.send(frame(10, b"id-1", b"Runtime.UnhandledPromiseRejection", body=b"{}"))
+        runtime.sock.close()
+        assert (await sink.after(3))[1:] == [("error", "id-1", "Runtime.UnhandledPromiseRejection", b"{}"), ("gone",)]
+        channel.close()
+
+    on_loop(scenario)
+
+
 def test_init_error_and_end(on_loop: OnLoop) -> None:
     async def scenario() -> None:
         sink, channel, runtime = opened()

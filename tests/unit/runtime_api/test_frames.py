@@ -13,6 +13,7 @@ from lambent.environments.channel import RuntimeEvent
 from lambent.runtime_api.frames import (
     ERROR,
     INIT_ERROR,
+    LAST_ERROR,
     READY,
     RESPONSE,
     Frame,
@@ -35,6 +36,7 @@ FRAMES = [
     ),
     (wire(RESPONSE, (b"", b"")), Frame(RESPONSE, ("", ""), b"", 0)),
     (wire(ERROR, (b"id-2", "Runtime.Ä".encode()), b"x" * 300), Frame(ERROR, ("id-2", "Runtime.Ä"), b"x" * 300, 300)),
+    (wire(LAST_ERROR, (b"id-3", b"Runtime.X"), b"{}"), Frame(LAST_ERROR, ("id-3", "Runtime.X"), b"{}", 2)),
     (wire(INIT_ERROR, (b"Runtime.X",), b"null"), Frame(INIT_ERROR, ("Runtime.X",), b"null", 4)),
 ]
 

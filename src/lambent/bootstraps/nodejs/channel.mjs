@@ -9,6 +9,7 @@ const RESPONSE = 2;
 const ERROR = 3;
 const INIT_ERROR = 4;
 const READY = 5;
+const LAST_ERROR = 10;
 
 /** Bytes of an INVOKE frame before its first string: length, type, deadline, six lengths. */
 const EVENT_HEAD = 25;
@@ -96,9 +97,15 @@ export class Channel {
   }
 
   /** Report a function error; the next event may follow. */
-  error(requestId, error, done) {
+  error(requestId, error) {
     const document = toDocument(error);
-    this.#answer(ERROR, [requestId, document.errorType ?? ""], JSON.stringify(document), done);
+    this.#answer(ERROR, [requestId, document.errorType ?? ""], JSON.stringify(document));
+  }
+
+  /** Report a function error that ends the process: no event may follow. `done` is called once it is written. */
+  lastError(requestId, error, done) {
+    const document = toDocument(error);
+    this.#answer(LAST_ERROR, [requestId, document.errorType ?? ""], JSON.stringify(document), done);
   }
 
   /** Report that init failed. */

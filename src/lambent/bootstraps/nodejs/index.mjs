@@ -27,7 +27,7 @@ function die(error, status) {
   if (current.state === "init") {
     channel.initError(error, () => process.exit(status));
   } else if (current.state === "invoke") {
-    channel.error(current.requestId, error, () => process.exit(status));
+    channel.lastError(current.requestId, error, () => process.exit(status));
   } else {
     process.exit(status);
   }

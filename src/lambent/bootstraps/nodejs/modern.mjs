@@ -34,7 +34,7 @@ export function reportUnsettled(channel) {
   if (current.state === "invoke") {
     const error = new ERRORS.NodeJsExit("Node.js exited with a Promise that was never settled");
     logError("Invoke Error", error);
-    channel.error(current.requestId, error, () => process.exit(UNSETTLED));
+    channel.lastError(current.requestId, error, () => process.exit(UNSETTLED));
   }
 }
 
