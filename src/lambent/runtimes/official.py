@@ -30,10 +30,10 @@ def is_installed(clients: Path, interpreter: Interpreter) -> bool:
     return any((base / entry).is_file() for entry in NODE_ENTRIES)
 
 
-def argv(clients: Path, interpreter: Interpreter, handler: str) -> tuple[str, ...]:
-    """The command inside the sandbox, where the client's directory is /var/runtime."""
+def entry(clients: Path, interpreter: Interpreter) -> tuple[str, ...]:
+    """The command inside the sandbox, where an installed client's directory is /var/runtime; the handler follows."""
     if interpreter.family == "python":
-        return (f"{LANGUAGE_DIR}/bin/python{interpreter.version}", "-m", "awslambdaric", handler)
+        return (f"{LANGUAGE_DIR}/bin/python{interpreter.version}", "-m", "awslambdaric")
     base = directory(clients, interpreter)
-    entry = next(entry for entry in NODE_ENTRIES if (base / entry).is_file())
-    return (f"{LANGUAGE_DIR}/bin/node", f"{RUNTIME_DIR}/{entry}", handler)
+    script = next(script for script in NODE_ENTRIES if (base / script).is_file())
+    return (f"{LANGUAGE_DIR}/bin/node", f"{RUNTIME_DIR}/{script}")

@@ -61,10 +61,17 @@ class Runtimes:
         self.architecture = architecture
         self._staged = staged
         self._clients = clients
-        self._sdks = sdks
         self._interpreters: dict[tuple[str, str], Interpreter] = {}
         for interpreter in found:
             self._interpreters.setdefault((interpreter.family, interpreter.version), interpreter)
+        # Looked up now: the sandboxes' images are made of what there was at the start, and a look-up touches no disk.
+        self._entries: dict[tuple[str, str], tuple[str, ...]] = {}
+        for key, one in self._interpreters.items():
+            if official.is_installed(clients, one):
+                self._entries[key] = official.entry(clients, one)
+        self._sdk_dirs: dict[str, Path] = {}
+        if sdks is not None:
+            self._sdk_dirs = {name: sdks / name for name in catalogue.IDENTIFIERS if (sdks / name).is_dir()}
 
     def interpreters(self) -> list[Interpreter]:
         """One of each version that was found."""
@@ -94,7 +101,7 @@ class Runtimes:
         interpreter = self._interpreters.get((identifier.family, identifier.version))
         if interpreter is None:
             return f"{name} is not on this machine: {_how_to_get(identifier)}"
-        if client == "official" and not official.is_installed(self._clients, interpreter):
+        if client == "official" and (identifier.family, identifier.version) not in self._entries:
             return f"the official client for {name} is not installed: lambent runtimes add official-{name}"
         return None
 
@@ -136,8 +143,7 @@ class Runtimes:
 
     def _sdk(self, identifier: Identifier) -> Path | None:
         """The SDK that was added for a runtime."""
-        found = self._sdks / identifier.name if self._sdks is not None else None
-        return found if found is not None and found.is_dir() else None
+        return self._sdk_dirs.get(identifier.name)
 
     def plan(self, runtime: Runtime, facts: VersionFacts) -> Plan:
         """How to start `runtime` for one function version."""
@@ -146,7 +152,7 @@ class Runtimes:
             return Plan(_BOOTSTRAPS, environment.variables(identifier, facts, frames=False), "http")
         frames = runtime.client == "lambent"
         if not frames:
-            argv = official.argv(self._clients, interpreter, facts.handler)
+            argv = (*self._entries[identifier.family, identifier.version], facts.handler)
         elif identifier.family == "python":
             argv = (f"{LANGUAGE_DIR}/bin/python{interpreter.version}", "-S", f"{RUNTIME_DIR}/bootstrap.py")
         else:

@@ -113,6 +113,9 @@ def test_the_official_client_is_used_where_it_is_installed(runtimes: Runtimes, t
     base = tmp_path / "clients" / "python3.12"
     (base / "awslambdaric").mkdir(parents=True)
     (base / "awslambdaric" / "__main__.py").touch()
+    # Found at the next start: the images of the sandboxes are made of what there was at this one.
+    assert runtimes.find("python3.12", "x86_64", "official") is None
+    runtimes = Runtimes([PYENV, SYSTEM], tmp_path / "staged", tmp_path / "clients", "x86_64")
     runtime = runtimes.find("python3.12", "x86_64", "official")
     assert runtime is not None
     assert runtime.image.name == "python3.12-official"
