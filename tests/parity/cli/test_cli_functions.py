@@ -158,9 +158,8 @@ def test_errors_as_the_cli_prints_them(refused: Callable[..., str], deployed: st
             r"pattern: arn:(aws[a-zA-Z-]*)?:iam::\d{12}:role/?[a-zA-Z_0-9+=,.@\-_/]+"
         ),
         (*create, "--function-name", "no-zip", "--role", ROLE, "--zip-file", "fileb://no.zip"): (
-            "An error occurred (InvalidParameterValueException) when calling the CreateFunction operation: Could not "
-            "unzip uploaded file. Please check your file, then try to upload again."
-        ),  # the CLI adds a hint about --zip-file in lines of its own
+            "--zip-file must be a zip file with the fileb:// prefix."
+        ),  # the CLI puts this in place of `Could not unzip uploaded file. …`, which it knows by its words
         ("lambda", "invoke", "--function-name", "not-there", "out"): (
             "An error occurred (ResourceNotFoundException) when calling the Invoke operation: Function not found: "
             "arn:aws:lambda:us-east-1:000000000000:function:not-there:$LATEST"
