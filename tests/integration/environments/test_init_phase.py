@@ -75,10 +75,9 @@ def handler(event, context):
     assert body == "at last"
     assert log.count("begun\n") == 2
     report = next(line for line in log if line.startswith("INIT_REPORT"))
-    duration_ms = float(
-        re.fullmatch(r"INIT_REPORT Init Duration: ([\d.]+) ms\tPhase: init\tStatus: timeout\n?", report)[1]
-    )  # type: ignore[index]
-    assert 1_500 <= duration_ms < 1_900
+    said = re.fullmatch(r"INIT_REPORT Init Duration: ([\d.]+) ms\tPhase: init\tStatus: timeout\n?", report)
+    assert said is not None, report
+    assert float(said[1]) >= 1_500
     assert "Init Duration" not in tail
     assert float(re.search(r"\tDuration: ([\d.]+) ms", tail)[1]) >= 2_000  # type: ignore[index]
 

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.conftest import ROOT, RunningServer
@@ -38,7 +39,7 @@ def ordinary_server(base: Path, *arguments: str) -> Iterator[RunningServer]:
     if os.geteuid() == 0:
         os.chown(base, NOBODY, NOBODY)
         os.chown(data, NOBODY, NOBODY)
-    who = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
+    who: dict[str, Any] = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "LAMBENT_"))}
     environment |= {"PYTHONPATH": str(ROOT / "src"), "HOME": "/nonexistent"}
     command = [
