@@ -100,8 +100,10 @@ class Lambent:
 
 
 @contextmanager
-def lambent(*arguments: str, environment: dict[str, str] | None = None) -> Iterator[Lambent]:
-    """Run a server with a fresh data directory for the length of the block.
+def lambent(
+    *arguments: str, environment: dict[str, str] | None = None, runtimes: tuple[str, ...] = ()
+) -> Iterator[Lambent]:
+    """Run a server with a fresh data directory for the length of the block; `runtimes` are added to it first.
 
     Concurrency is raised, so that the account's published request rate (10 × concurrency a second) does not decide.
     """
@@ -110,6 +112,9 @@ def lambent(*arguments: str, environment: dict[str, str] | None = None) -> Itera
     ready = base / "ready.json"
     env = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "LAMBENT_"))}
     env |= {"PYTHONPATH": str(ROOT / "src"), "LAMBENT_LIMITS_ACCOUNT_CONCURRENCY": "100000", **(environment or {})}
+    for runtime in runtimes:
+        command = [sys.executable, "-m", "lambent", "runtimes", "add", runtime]
+        subprocess.run(command, env=env | {"LAMBENT_DATA_DIR": str(base / "data")}, check=True, capture_output=True)
     log = base / "server.log"
     begin = time.perf_counter()
     with log.open("wb") as out:

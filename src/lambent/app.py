@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import logging
 import os
@@ -148,6 +149,9 @@ async def serve(prepared: Prepared, began_ns: int) -> int:
         print(render(facts, colour=sys.stdout.isatty()), end="", flush=True)
         if prepared.ready is not None:
             _tell(prepared.ready, facts)
+        # What was made until now lives as long as the server: the collector need not look at it again and again.
+        gc.collect()
+        gc.freeze()
         reason = await stopping
         log.info("stopping: %s", reason)
     return 0 if reason.startswith("SIG") else 1

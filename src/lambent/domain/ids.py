@@ -27,6 +27,18 @@ def new_uuid() -> str:
     return f"{raw[:8]}-{raw[8:12]}-4{raw[13:16]}-{'89ab'[int(raw[16], 16) & 3]}{raw[17:20]}-{raw[20:]}"
 
 
+def random_hex(characters: int) -> str:
+    """So many random hexadecimal digits (1 to 4,096), from the same batches as `new_uuid`."""
+    global _pool, _at
+    size = (characters + 1) // 2
+    if _at + size > len(_pool):
+        _pool = os.urandom(_BATCH)
+        _at = 0
+    text = _pool[_at : _at + size].hex()
+    _at += size
+    return text[:characters]
+
+
 def is_uuid(text: str) -> bool:
     """Whether `text` is a hyphenated UUID of any version, in either case."""
     return _UUID.fullmatch(text) is not None

@@ -45,6 +45,11 @@ class Scope:
         return partition_of(self.region)
 
 
+@lru_cache(maxsize=4_096)
+def _function_arn(account: str, region: str, name: str) -> str:
+    return f"arn:{partition_of(region)}:lambda:{region}:{account}:function:{name}"
+
+
 @dataclass(frozen=True, slots=True)
 class FunctionRef:
     """One function in one account and region."""
@@ -59,7 +64,7 @@ class FunctionRef:
 
     def arn(self, qualifier: str | None = None) -> str:
         """The function's ARN, unqualified or with a version or alias appended."""
-        base = f"arn:{partition_of(self.region)}:lambda:{self.region}:{self.account}:function:{self.name}"
+        base = _function_arn(self.account, self.region, self.name)
         return base if qualifier is None else f"{base}:{qualifier}"
 
 

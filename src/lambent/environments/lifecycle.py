@@ -19,10 +19,12 @@ from enum import Enum
 
 
 class State(Enum):
+    __hash__ = object.__hash__  # members are single; Enum's own hashes the name, in Python, on every move
     STARTING, IDLE, LEASED, INVOKING, RESETTING, STOPPING, GONE = range(7)
 
 
 class Event(Enum):
+    __hash__ = object.__hash__
     READY, INIT_FAILED, LEASE, DISPATCH, FINISH, ABANDON, BREAK, RESET_DONE, STOP, REAPED = range(10)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ..domain.ids import new_uuid
+from ..domain.ids import random_hex
 
 HEADER_CHARS_MAX = 2_048
 _ROOT = re.compile(r"1-[0-9a-f]{8}-[0-9a-f]{24}")
@@ -16,8 +16,6 @@ def trace_header(incoming: str | None, wall_ms: int, *, is_active: bool) -> str:
     A given Root (and whatever else the header carries, such as Lineage) is kept and the Parent is new. Without one,
     PassThrough functions get an unsampled trace, functions with active tracing a sampled one.
     """
-    random = new_uuid().replace("-", "")
-    parent = random[16:]
     if incoming and len(incoming) <= HEADER_CHARS_MAX:
         fields = dict(part.split("=", 1) for part in incoming.strip().split(";") if "=" in part)
         root = fields.pop("Root", "")
@@ -25,9 +23,10 @@ def trace_header(incoming: str | None, wall_ms: int, *, is_active: bool) -> str:
             fields.pop("Parent", None)
             sampled = fields.pop("Sampled", "1" if is_active else "0")
             rest = "".join(f";{name}={value}" for name, value in fields.items() if name != "Self")
-            return f"Root={root};Parent={parent};Sampled={'1' if sampled == '1' else '0'}{rest}"
-    root = f"1-{wall_ms // 1_000:08x}-{new_uuid().replace('-', '')[:24]}"
-    return f"Root={root};Parent={parent};Sampled={1 if is_active else 0}"
+            return f"Root={root};Parent={random_hex(16)};Sampled={'1' if sampled == '1' else '0'}{rest}"
+    random = random_hex(40)
+    sampled = "1" if is_active else "0"
+    return f"Root=1-{wall_ms // 1_000:08x}-{random[:24]};Parent={random[24:]};Sampled={sampled}"
 
 
 def is_sampled(header: str) -> bool:

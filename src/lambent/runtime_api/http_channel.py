@@ -145,7 +145,7 @@ class HttpChannel:
     def _send_event(self, exchange: Exchange) -> None:
         event = self._machine.event
         assert event is not None
-        exchange.respond(200, event_headers(event, self._machine.invocation_id), event.body)
+        exchange.respond(200, event_headers(event, self._machine.identify()), event.body)
 
     def _drop(self, exchange: Exchange) -> None:
         if exchange in self._pollers:

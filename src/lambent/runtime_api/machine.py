@@ -17,6 +17,7 @@ from lambent.environments.channel import RuntimeEvent
 class State(Enum):
     """Named as the service names them in its refusals."""
 
+    __hash__ = object.__hash__  # members are single; Enum's own hashes the name, in Python, on every move
     STARTED = "Started"
     RESTORE_READY = "RestoreReady"
     RESTORING = "Restoring"
@@ -32,6 +33,7 @@ class State(Enum):
 class Move(Enum):
     """What happens. The value is the state that a refusal of the move names as its aim."""
 
+    __hash__ = object.__hash__
     NEXT = State.READY
     DELIVER = State.RUNNING
     RESPONSE = State.RESPONSE
@@ -100,7 +102,7 @@ class Machine:
         self.event: RuntimeEvent | None = None
         """The current invocation's event; None between invocations, and after `abandon`."""
         self.invocation_id = ""
-        """Unique per delivery; a runtime that knows it sends it back with the result."""
+        """Unique per delivery, empty until `identify` was asked; a runtime that knows it sends it back with the result."""
 
     def move(self, move: Move) -> None:
         """Raises Refused (403) and stays where it is, when the table has no such row."""
@@ -127,7 +129,13 @@ class Machine:
         """An event for a runtime that is ready."""
         self.move(Move.DELIVER)
         self.event = event
-        self.invocation_id = new_uuid()
+        self.invocation_id = ""
+
+    def identify(self) -> str:
+        """The id of this delivery, made when a carrier that has a place for it first asks."""
+        if not self.invocation_id:
+            self.invocation_id = new_uuid()
+        return self.invocation_id
 
     def begin_result(self, request_id: str, invocation_id: str | None, move: Move) -> None:
         """The runtime begins to post a result (`move`: RESPONSE or ERROR) of `request_id`."""

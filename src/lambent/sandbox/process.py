@@ -158,6 +158,7 @@ class ProcessSandbox:
 
         def enter() -> None:  # in the child, between fork and exec: system calls only
             descriptors, prctl = limits
+            os.setpgid(0, 0)  # here, because uvloop has no argument for it
             resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
             if prctl is not None:
@@ -172,7 +173,6 @@ class ProcessSandbox:
             env=dict(env),
             cwd=cwd,
             pass_fds=(source,) if source >= 0 else (),
-            process_group=0,
             preexec_fn=enter,
         )
 
@@ -201,18 +201,19 @@ class ProcessSandbox:
         return Usage(self._peak_bytes, self._cpu_us)
 
     def _sample(self) -> None:
-        if self._child is None:
+        child = self._child
+        if child is None:
             return
         try:
-            status = Path(f"/proc/{self._child.pid}/status").read_text()
-            stat = Path(f"/proc/{self._child.pid}/stat").read_text()
+            status = _read(f"/proc/{child.pid}/status")
+            stat = _read(f"/proc/{child.pid}/stat")
         except OSError:
             return  # ended meanwhile: what was seen before stands
-        peak = re.search(r"VmHWM:\s+(\d+) kB", status)
-        if peak is not None:
-            self._peak_bytes = max(self._peak_bytes, int(peak.group(1)) * 1024)
-        fields = stat.rpartition(")")[2].split()
-        self._cpu_us = (int(fields[11]) + int(fields[12])) * 1_000_000 // _TICKS_PER_S
+        at = status.find(b"VmHWM:")
+        if at >= 0:
+            self._peak_bytes = max(self._peak_bytes, int(status[at + 6 : status.index(b"kB", at)]) * 1_024)
+        fields = stat[stat.rindex(b")") :].split(None, 14)
+        self._cpu_us = (int(fields[12]) + int(fields[13])) * 1_000_000 // _TICKS_PER_S
 
     async def freeze(self) -> None:
         """Not in this tier: stopping a process group by signal is visible to the program."""
@@ -242,6 +243,15 @@ class ProcessSandbox:
         if binding and binding.opt:
             pairs.append(("/opt", str(root / binding.opt / "tree")))
         return pairs
+
+
+def _read(path: str) -> bytes:
+    """A file of /proc, whole; it is read on every invocation, so without the layers of a text file."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, 4_096)
+    finally:
+        os.close(descriptor)
 
 
 def _load_prctl() -> Callable[..., int] | None:

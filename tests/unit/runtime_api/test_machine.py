@@ -31,13 +31,13 @@ def test_one_invocation_after_another() -> None:
     machine = running("a")
     assert not machine.ask(), "the same event again is no new readiness"
     assert machine.state is State.RUNNING
-    machine.begin_result("a", machine.invocation_id, Move.RESPONSE)
+    machine.begin_result("a", machine.identify(), Move.RESPONSE)
     machine.end_result("a")
     assert machine.ask()
     assert not machine.ask(), "a second poller"
-    first = machine.invocation_id
+    first = machine.identify()
     machine.deliver(event("a"))
-    assert machine.invocation_id != first, "a new delivery of the same request id"
+    assert machine.identify() != first, "a new delivery of the same request id"
     machine.begin_result("a", None, Move.ERROR)
     machine.end_result("a")
 
@@ -75,7 +75,7 @@ def test_the_echoed_invocation_id_must_be_the_deliverys() -> None:
     machine = running()
     assert refusal(machine.begin_result, "a", "other", Move.RESPONSE)[:2] == (400, "InvalidInvocationId")
     assert machine.state is State.RUNNING
-    machine.begin_result("a", machine.invocation_id, Move.RESPONSE)
+    machine.begin_result("a", machine.identify(), Move.RESPONSE)
 
 
 def test_an_abandoned_invocation_takes_no_late_answer() -> None:
