@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import gc
 import json
 import os
@@ -16,6 +18,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+with contextlib.suppress(ImportError):
+    import uvloop
+
+    # It opens a pipe of its own when it is first used and keeps it; that is no test's.
+    asyncio.Runner(loop_factory=uvloop.new_event_loop).run(asyncio.sleep(0))
 START_LIMIT_S = 60.0
 STOP_LIMIT_S = 30.0
 

@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,11 +80,20 @@ def wait_until_gone(place: Path, instance: str, limit_s: float = GONE_S_MAX) -> 
 class World:
     """One driver and its event loop. `run` drives a coroutine; the rest are coroutines for it."""
 
-    def __init__(self, kind: str, place: Path, binary: Path, *, instance: str | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        kind: str,
+        place: Path,
+        binary: Path,
+        *,
+        instance: str | None = None,
+        new_loop: Callable[[], asyncio.AbstractEventLoop] | None = None,
+        **options: Any,
+    ) -> None:
         self.kind = kind
         self.place = place
         self.instance = instance or f"test-{os.getpid()}-{kind}"
-        self.runner = asyncio.Runner()
+        self.runner = asyncio.Runner(loop_factory=new_loop)
         prepared = prepare(
             kind,
             instance=self.instance,

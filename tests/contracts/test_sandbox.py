@@ -11,14 +11,19 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+import uvloop
 from tests.contracts.sandbox_world import CODE, KINDS, LAYERS, LIMITS, PYTHON, World, lines, made_world
 
 from lambent.sandbox.port import Binding, Command, Exit, SandboxError
 
+LOOPS = {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}
+"""The product runs on uvloop where it is installed; the drivers must not need it."""
 
-@pytest.fixture(params=KINDS)
+
+@pytest.fixture(params=[(kind, loop) for kind in KINDS for loop in LOOPS], ids="-".join)
 def world(request: pytest.FixtureRequest) -> Iterator[World]:
-    with made_world(request.param) as made:
+    kind, loop = request.param
+    with made_world(kind, new_loop=LOOPS[loop]) as made:
         yield made
 
 
