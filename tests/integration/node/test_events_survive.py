@@ -6,7 +6,9 @@ import os
 import re
 import signal
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
+import pytest
 from tests.conftest import RunningServer, start_server
 from tests.integration.node.node_world import Clients, queued, reports, seen
 from tests.support import function, package, unique
@@ -86,7 +88,8 @@ def test_what_was_accepted_runs_after_a_kill_with_the_same_request_id(
         assert again.stop() == 0, again.log.read_text()
 
 
-def test_an_event_that_was_running_when_the_server_was_killed_runs_again(own_server: RunningServer) -> None:
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
+def test_an_event_that_was_running_when_the_server_ended_runs_again(base: Path, end: signal.Signals) -> None:
     code = """
 import os, time
 def handler(event, context):
@@ -94,7 +97,7 @@ def handler(event, context):
     if os.environ.get("SLOW"):
         time.sleep(40)
 """
-    server = own_server
+    server = start_server(base / "data", env={"LAMBENT_DRAIN_S": "0.2"})
     with Clients(server) as clients:
         name = unique()
         clients.lambda_.create_function(
@@ -111,8 +114,8 @@ def handler(event, context):
         seen(lambda: f"handling {request_id}\n" in clients.log(name))
         clients.lambda_.update_function_configuration(FunctionName=name, Environment={"Variables": {}})
         clients.lambda_.get_waiter("function_updated_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1})
-        os.kill(server.process.pid, signal.SIGKILL)
-        server.process.wait()
+        os.kill(server.process.pid, end)
+        assert server.process.wait(20) == (0 if end is signal.SIGTERM else -end), server.log.read_text()
     again = start_server(server.data_dir)
     try:
         with Clients(again) as clients:
