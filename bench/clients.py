@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import datetime
+import hashlib
+import hmac
 import re
 import shutil
 import socket
 import subprocess
 import tempfile
 import time
+import urllib.parse
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +39,23 @@ class Target:
             f"POST {self.path} HTTP/1.1\r\nHost: {self.host}:{self.port}\r\n{signing}"
             f"Content-Length: {len(self.body)}\r\n\r\n"
         ).encode() + self.body
+
+
+def sign(method: str, host: str, port: int, path: str, body: bytes, keys: tuple[str, str]) -> dict[str, str]:
+    """The headers that sign a request as SDKs sign it (Signature Version 4), valid for some minutes."""
+    now = datetime.datetime.now(datetime.UTC)
+    date, stamp = now.strftime("%Y%m%d"), now.strftime("%Y%m%dT%H%M%SZ")
+    payload = hashlib.sha256(body).hexdigest()
+    encoded = urllib.parse.quote(path, safe="/-_.~")  # the path is encoded once more for this service
+    canonical = f"{method}\n{encoded}\n\nhost:{host}:{port}\nx-amz-date:{stamp}\n\nhost;x-amz-date\n{payload}"
+    scope = f"{date}/us-east-1/lambda/aws4_request"
+    text = f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
+    key = f"AWS4{keys[1]}".encode()
+    for part in (date, "us-east-1", "lambda", "aws4_request"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    signature = hmac.digest(key, text.encode(), "sha256").hex()
+    credential = f"Credential={keys[0]}/{scope}, SignedHeaders=host;x-amz-date, Signature={signature}"
+    return {"X-Amz-Date": stamp, "Authorization": f"AWS4-HMAC-SHA256 {credential}"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,7 @@ def at_rest(rounds: int) -> Comparison:
     """G12: memory, CPU and time to listening of a server that has done nothing."""
 
     def take() -> Measurement:
-        with lambent() as server:
+        with lambent(is_settled=True) as server:
             time.sleep(1.0)
             before = cpu_us(server.pids)
             time.sleep(2.0)

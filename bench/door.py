@@ -2,39 +2,23 @@
 
 from __future__ import annotations
 
-import datetime
-import hashlib
-import hmac
 import socket
 import time
 from collections.abc import Callable
 
-from .clients import EVENT, read_response
+from .clients import EVENT, read_response, sign
 from .harness import Comparison, Measurement, compare, cpu_us
 from .product import ECHO_PYTHON, Lambent, lambent
 
 COUNT = 4_000
-ACCOUNT, SECRET = "000000000000", "test"
+KEYS = ("000000000000", "test")
 
 
 def _signed(server: Lambent, path: str, body: bytes) -> bytes:
-    """A request signed as SDKs sign it (Signature Version 4), valid for some minutes."""
-    now = datetime.datetime.now(datetime.UTC)
-    date, stamp = now.strftime("%Y%m%d"), now.strftime("%Y%m%dT%H%M%SZ")
-    host = f"{server.host}:{server.port}"
-    payload = hashlib.sha256(body).hexdigest()
-    canonical = f"POST\n{path}\n\nhost:{host}\nx-amz-date:{stamp}\n\nhost;x-amz-date\n{payload}"
-    scope = f"{date}/us-east-1/lambda/aws4_request"
-    text = f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
-    key = f"AWS4{SECRET}".encode()
-    for part in (date, "us-east-1", "lambda", "aws4_request"):
-        key = hmac.digest(key, part.encode(), "sha256")
-    signature = hmac.digest(key, text.encode(), "sha256").hex()
-    return (
-        f"POST {path} HTTP/1.1\r\nHost: {host}\r\nX-Amz-Date: {stamp}\r\n"
-        f"Authorization: AWS4-HMAC-SHA256 Credential={ACCOUNT}/{scope}, SignedHeaders=host;x-amz-date, "
-        f"Signature={signature}\r\nContent-Length: {len(body)}\r\n\r\n"
-    ).encode() + body
+    headers = sign("POST", server.host, server.port, path, body, KEYS)
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    head = f"POST {path} HTTP/1.1\r\nHost: {server.host}:{server.port}\r\n{lines}Content-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body
 
 
 def _arm(server: Lambent, path: str, status: bytes) -> Callable[[], Measurement]:
@@ -58,9 +42,8 @@ def _arm(server: Lambent, path: str, status: bytes) -> Callable[[], Measurement]
 
 def run(rounds: int) -> list[Comparison]:
     """CPU microseconds per refused request."""
-    with lambent(
-        environment={"LAMBENT_VERIFY_SIGNATURES": "true", "LAMBENT_ACCESS_KEYS": f"{ACCOUNT}:{SECRET}"}
-    ) as server:
+    with lambent(environment={"LAMBENT_VERIFY_SIGNATURES": "true", "LAMBENT_ACCESS_KEYS": ":".join(KEYS)}) as server:
+        server.keys = KEYS
         server.deploy("closed", {"app.py": ECHO_PYTHON})
         server.call("PUT", "/2017-10-31/functions/closed/concurrency", {"ReservedConcurrentExecutions": 0})
         return [

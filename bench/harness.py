@@ -128,17 +128,12 @@ def cpu_us(pids: Sequence[int]) -> int:
 
 
 def rss_kb(pids: Sequence[int]) -> int:
-    """Proportional set size of these processes, in KB; resident size where the kernel doesn't tell."""
+    """Resident set sizes of these processes added up, in KB: what several share is counted for each."""
     total = 0
     for pid in pids:
-        try:
-            for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-                if line.startswith("Pss:"):
-                    total += int(line.split()[1])
-        except OSError:
-            for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-                if line.startswith("VmRSS:"):
-                    total += int(line.split()[1])
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                total += int(line.split()[1])
     return total
 
 

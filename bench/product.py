@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from .clients import AUTHORIZATION, Target
+from .clients import AUTHORIZATION, Target, sign
 
 ROOT = Path(__file__).resolve().parent.parent
 ECHO_PYTHON = "def handler(event, context):\n    return event\n"
@@ -36,6 +36,8 @@ class Lambent:
     tier: str
     listening_ms: float
     data_dir: Path
+    keys: tuple[str, str] | None = None
+    """Access key and secret, where the server verifies signatures."""
 
     @property
     def pids(self) -> tuple[int, ...]:
@@ -58,8 +60,11 @@ class Lambent:
         """One control-plane call; raises RuntimeError with the answer's text when it is refused."""
         data = json.dumps(body).encode() if body is not None else None
         request = urllib.request.Request(f"http://{self.host}:{self.port}{path}", data, method=method)
-        request.add_header("Authorization", AUTHORIZATION)
-        request.add_header("X-Amz-Date", "20260101T000000Z")
+        headers = {"Authorization": AUTHORIZATION, "X-Amz-Date": "20260101T000000Z"}
+        if self.keys is not None:
+            headers = sign(method, self.host, self.port, path, data or b"", self.keys)
+        for name, value in headers.items():
+            request.add_header(name, value)
         try:
             with urllib.request.urlopen(request, timeout=30) as answer:
                 return json.loads(answer.read() or b"{}")
@@ -101,42 +106,41 @@ class Lambent:
 
 @contextmanager
 def lambent(
-    *arguments: str, environment: dict[str, str] | None = None, runtimes: tuple[str, ...] = ()
+    *arguments: str,
+    environment: dict[str, str] | None = None,
+    runtimes: tuple[str, ...] = (),
+    is_settled: bool = False,
 ) -> Iterator[Lambent]:
     """Run a server with a fresh data directory for the length of the block; `runtimes` are added to it first.
 
+    is_settled: the data directory has seen a start before, so that the machine's interpreters are known.
     Concurrency is raised, so that the account's published request rate (10 × concurrency a second) does not decide.
     """
     base = Path(tempfile.mkdtemp(prefix="lambent-bench-"))
-    base.chmod(0o755)
-    ready = base / "ready.json"
     env = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "LAMBENT_"))}
     env |= {"PYTHONPATH": str(ROOT / "src"), "LAMBENT_LIMITS_ACCOUNT_CONCURRENCY": "100000", **(environment or {})}
     for runtime in runtimes:
         command = [sys.executable, "-m", "lambent", "runtimes", "add", runtime]
         subprocess.run(command, env=env | {"LAMBENT_DATA_DIR": str(base / "data")}, check=True, capture_output=True)
-    log = base / "server.log"
+    try:
+        if is_settled:
+            with _started(base, arguments, env):
+                pass
+        with _started(base, arguments, env) as server:
+            yield server
+    finally:
+        shutil.rmtree(base, ignore_errors=True)
+
+
+@contextmanager
+def _started(base: Path, arguments: tuple[str, ...], env: dict[str, str]) -> Iterator[Lambent]:
+    ready, log = base / "ready.json", base / "server.log"
+    ready.unlink(missing_ok=True)
     begin = time.perf_counter()
+    command = [sys.executable, "-m", "lambent", "up", "--port", "0", "--data-dir", str(base / "data")]
+    command += ["--ready-file", str(ready), *arguments]
     with log.open("wb") as out:
-        process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "lambent",
-                "up",
-                "--port",
-                "0",
-                "--data-dir",
-                str(base / "data"),
-                "--ready-file",
-                str(ready),
-                *arguments,
-            ],
-            env=env,
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=out,
-        )
+        process = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
     try:
         while not (ready.exists() and ready.stat().st_size):
             if process.poll() is not None:
@@ -154,4 +158,3 @@ def lambent(
             process.wait(30)
         process.kill()
         process.wait()
-        shutil.rmtree(base, ignore_errors=True)
