@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime
 import gc
 import json
 import logging
@@ -25,6 +26,7 @@ from lambent import __version__
 from lambent.assembly import node as nodes
 from lambent.assembly.privileges import UnknownUser, become, server_identity
 from lambent.commands.banner import render
+from lambent.runtimes.catalogue import IDENTIFIERS, State
 from lambent.runtimes.discovery import Places
 from lambent.runtimes.service import Runtimes, discover
 from lambent.sandbox import choose
@@ -104,6 +106,25 @@ def prepare(settings: Settings) -> Prepared:
     return Prepared(settings, data, runtimes, driver, listener, ready)
 
 
+def creatable(runtimes: Runtimes, today: datetime.date) -> list[str]:
+    """Identifiers that functions can be created with here, today."""
+    return [name for name in runtimes.names() if IDENTIFIERS[name].state(today) is not State.BLOCKED]
+
+
+def missing(runtimes: Runtimes, today: datetime.date) -> list[str]:
+    """What the service supports and this machine lacks, a sentence for each way to get it."""
+    by_remedy: dict[str, list[str]] = {}
+    for name, identifier in IDENTIFIERS.items():
+        if identifier.family not in ("python", "nodejs") or identifier.state(today) is not State.SUPPORTED:
+            continue
+        said = runtimes.missing(name, runtimes.architecture)
+        if said is not None:
+            remedy = said.partition(": ")[2] or said
+            key = "lambent runtimes add ID" if remedy.startswith("lambent runtimes add") else remedy
+            by_remedy.setdefault(key, []).append(name)
+    return [f"{', '.join(names)}: {remedy}" for remedy, names in by_remedy.items()]
+
+
 class NotIsolated(Exception):
     """The best tier of this machine is no boundary, and others can reach the server."""
 
@@ -132,14 +153,15 @@ async def serve(prepared: Prepared, began_ns: int) -> int:
     gone: asyncio.Future[None] | None = getattr(driver, "gone", None)
     if gone is not None:
         gone.add_done_callback(lambda _: stop("the spawner is gone, and with it every sandbox"))
+    wall_date = datetime.datetime.now(datetime.UTC).date()
     async with nodes.running(settings, prepared.data, prepared.runtimes, driver, prepared.listener) as node:
         facts = {
             "version": __version__,
             "endpoint": node.endpoint,
             "tier": driver.tier.name,
             "tier_reasons": driver.tier.missing,
-            "runtimes": prepared.runtimes.names(),
-            "missing": (),
+            "runtimes": creatable(prepared.runtimes, wall_date),
+            "missing": missing(prepared.runtimes, wall_date),
             "data_dir": str(settings.server.data_dir),
             "started_ms": (time.monotonic_ns() - began_ns) / 1e6,
             "trusts": "every caller that can reach the endpoint"
