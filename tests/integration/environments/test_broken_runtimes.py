@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -90,6 +93,24 @@ def handler(event, context):
     assert second != first
 
 
+@pytest.mark.parametrize("moment", ["idle", "running"])
+def test_a_sandbox_killed_from_outside_is_replaced(node: LiveNode, moment: str) -> None:
+    if node.tier == "process":
+        pytest.skip("the process tier has no sandbox that could be killed")
+    code = "import time\ndef handler(event, context):\n    time.sleep(event)\n    return event\n"
+    with function(node.lambda_, code, Timeout=20) as name, ThreadPoolExecutor(1) as thread:
+        node.invoke(name, 0)
+        (environment,) = node.environments()
+        running = thread.submit(node.invoke, name, 10) if moment == "running" else None
+        seen(lambda: environment.state is (State.INVOKING if running else State.IDLE))
+        first = int(Path(f"/proc/{_runtime_of(node)}/stat").read_text().rpartition(")")[2].split()[1])
+        os.kill(first, signal.SIGKILL)
+        if running is not None:
+            assert running.result()[1]["errorType"] == "Runtime.ExitError"
+        seen(lambda: environment not in node.environments() or not environment.is_warm)
+        assert node.invoke(name, 0)[1] == 0
+
+
 def test_background_work_is_frozen_between_invocations_and_goes_on_afterwards(node: LiveNode) -> None:
     if node.tier == "process":
         pytest.skip("the process tier freezes nothing")
@@ -115,7 +136,7 @@ def handler(event, context):
         node.invoke(name)
         (environment,) = node.environments()
         seen(lambda: environment.is_frozen and environment._freezing is None)
-        runtime = _runtime_of_the_node()
+        runtime = _runtime_of(node)
         before = _switches(runtime)
         time.sleep(0.1)  # the one observable of a frozen process is that nothing happens
         assert _switches(runtime) == before
@@ -162,17 +183,24 @@ while True:
         assert node.environments() == [environment]
 
 
-def _runtime_of_the_node() -> int:
+def _runtime_of(node: LiveNode) -> int:
     """The host's pid of the one Python that runs in a sandbox of this node."""
+    mark = f"lambent-{(node.data_dir / 'instance').read_text().strip()}"
     found = []
     for entry in Path("/proc").iterdir():
         try:
-            if entry.name.isdigit() and b"_LAMBENT_CHANNEL=" in (entry / "environ").read_bytes():
+            if (
+                entry.name.isdigit()
+                and mark in (entry / "cgroup").read_text()
+                and b"_LAMBENT_CHANNEL=" in (entry / "environ").read_bytes()
+            ):
                 found.append(int(entry.name))
         except OSError:
-            continue
-    assert found
-    return max(found)
+            continue  # ended meanwhile
+    if not found:
+        pytest.skip("this tier has no cgroups here, by which its processes could be told from others")
+    assert len(found) == 1
+    return found[0]
 
 
 def _switches(pid: int) -> list[str]:
