@@ -206,9 +206,10 @@ static _Noreturn void helper(const struct config *config, int socket) {
     prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     prctl(PR_SET_NAME, "lambent-tmp", 0, 0, 0);
     keep_only(&socket, 1);
+    /* Before the drop: the scratch is root's own, but the directories above it are the server's and closed to others. */
+    int scratch = open(config->scratch, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     /* Mounting and loop devices ask for SYS_ADMIN alone; no_new_privs keeps mke2fs from getting root's others back. */
     if (sys_capset(1ull << CAP_SYS_ADMIN) != 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) _exit(1);
-    int scratch = open(config->scratch, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     for (;;) {
         uint32_t tmp_mb;
         int used;

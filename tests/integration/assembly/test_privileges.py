@@ -65,3 +65,22 @@ def test_an_unknown_user_to_run_as_is_refused_in_one_sentence(private: Path) -> 
 def test_verifying_without_keys_is_refused_in_one_sentence(private: Path) -> None:
     with pytest.raises(AssertionError, match=r"lambent: server\.verify_signatures needs keys"):
         start_server(private / "data", env={"LAMBENT_VERIFY_SIGNATURES": "true"})
+
+
+@pytest.mark.skipif(
+    not (Path("/dev/loop-control").exists() and shutil.which("mke2fs", path="/usr/sbin:/sbin")),
+    reason="this machine has no loop devices or no mke2fs (modprobe loop; apt-get install e2fsprogs)",
+)
+def test_tmp_lies_on_disk_although_the_data_directory_is_the_servers_alone(private: Path) -> None:
+    """The spawner has no right to override permissions: what it needs in there it must open before it gives that up."""
+    server = start_server(private / "data")
+    lambda_ = client("lambda", server.url)
+    code = "import os\ndef handler(event, context):\n    return open('/proc/mounts').read()\n"
+    try:
+        with function(lambda_, code) as name:
+            mounts = json.loads(lambda_.invoke(FunctionName=name)["Payload"].read())
+    finally:
+        lambda_.close()
+        assert server.stop() == 0, server.log.read_text()
+    (tmp,) = [line.split() for line in mounts.splitlines() if line.split()[1] == "/tmp"]
+    assert tmp[2] == "ext4", server.log.read_text()
