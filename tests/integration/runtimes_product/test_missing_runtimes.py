@@ -1,0 +1,97 @@
+"""A runtime that the machine lacks: taken, Failed with words that help, never another version; and then it is added."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from product_world import Function, deployed, lambent, listed, settled
+from tests.conftest import start_server
+from tests.support import ROLE, client, package, unique
+
+pytestmark = pytest.mark.timeout(600)
+
+FILES = {"app.py": "def handler(event, context): return 1\n", "app.js": "exports.handler = async () => 1;\n"}
+OTHER = {"x86_64": "arm64", "arm64": "x86_64"}
+
+
+def refused(function: Any) -> str:
+    """The words with which an invocation is refused."""
+    with pytest.raises(ClientError) as error:
+        function.invoke({})
+    answer = error.value.response
+    assert answer["Error"]["Code"] == "ResourceConflictException"
+    assert answer["ResponseMetadata"]["HTTPStatusCode"] == 409
+    return str(answer["Error"]["Message"])
+
+
+@pytest.mark.parametrize(
+    ("runtime", "words"),
+    [
+        ("python3.14", "apt install python3.14, pyenv install 3.14, or uv python install 3.14"),
+        ("nodejs26.x", "lambent runtimes add nodejs26.x"),
+        ("java21", "Java runtimes are not served by this release"),
+        ("ruby3.4", "Ruby runtimes are not served by this release"),
+        ("dotnet8", ".NET runtimes are not served by this release"),
+    ],
+)
+def test_it_fails_with_words_that_say_what_to_do(lambda_: Any, stocked: Any, runtime: str, words: str) -> None:
+    if listed(stocked.data_dir).get(runtime, "") is None:
+        pytest.skip(f"{runtime} is on this machine")
+    with deployed(lambda_, FILES, runtime, is_missing=True) as function:
+        facts = function.facts()
+        said = refused(function)
+    assert (facts["State"], facts["StateReasonCode"], facts["Runtime"]) == ("Failed", "InvalidRuntime", runtime)
+    assert words in facts["StateReason"]
+    assert said.startswith("The operation cannot be performed at this time. The function is currently in the following")
+    assert words in said
+
+
+def test_another_architecture_fails_the_same_way(lambda_: Any) -> None:
+    mine = {"aarch64": "arm64", "arm64": "arm64"}.get(platform.machine().lower(), "x86_64")
+    with deployed(lambda_, FILES, "python3.11", is_missing=True, Architectures=[OTHER[mine]]) as function:
+        facts = function.facts()
+        said = refused(function)
+    assert (facts["State"], facts["StateReasonCode"]) == ("Failed", "InvalidRuntime")
+    assert f"the function is for {OTHER[mine]}, this machine is {mine}" in facts["StateReason"]
+    assert f"this machine is {mine}" in said
+
+
+def test_a_version_that_was_added_is_listed_and_runs_the_function_that_waited_for_it(open_place: Path) -> None:
+    data_dir = open_place / "added"
+    running = start_server(data_dir)
+    mine = client("lambda", running.url)
+    try:
+        function = Function(mine, unique("waits"))
+        code = {"app.js": "exports.handler = async () => process.versions.node;\n"}
+        mine.create_function(
+            FunctionName=function.name,
+            Runtime="nodejs22.x",
+            Handler="app.handler",
+            Role=ROLE,
+            Code={"ZipFile": package(code)},
+        )
+        if settled(function)["State"] != "Failed":
+            pytest.skip("nodejs22.x is on this machine")
+        assert "lambent runtimes add nodejs22.x" in refused(function)
+    finally:
+        mine.close()
+        assert running.stop() == 0
+    assert listed(data_dir)["nodejs22.x"] is not None
+    done = lambent("runtimes", "--data-dir", str(data_dir), "add", "nodejs22.x")
+    if done.returncode != 0:
+        pytest.skip(f"no package registry: {done.stderr}")
+    assert listed(data_dir)["nodejs22.x"] is None
+    running = start_server(data_dir)
+    mine = client("lambda", running.url)
+    try:
+        function.lambda_ = mine
+        assert settled(function)["State"] == "Active"
+        assert function.invoke({}).body.partition(".")[0] == "22"
+        assert "nodejs22.x" in running.log.read_text()
+    finally:
+        mine.close()
+        assert running.stop() == 0
