@@ -96,6 +96,8 @@ class Environment:
         self.is_warm = False
         """A runtime lives inside and has finished its init."""
         self.is_frozen = False
+        self.awaits_freeze = False
+        """The owner will look at it once more when it has been idle for a moment."""
         self.work: Work | None = None
         self._blueprint = blueprint
         self._shared = shared

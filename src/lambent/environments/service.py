@@ -104,6 +104,7 @@ class Environments:
         self._opening: set[Environment] = set()
         self._starved: deque[Entry] = deque()
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._to_freeze: list[Environment] = []
         self._freezer: asyncio.TimerHandle | None = None
         self._sweeper: asyncio.Task[None] | None = None
         self.is_closing = False
@@ -220,8 +221,11 @@ class Environments:
             environment.run(waiting[1])
         elif self._is_starving() and self._ending < len(self._starved):
             self._evict_one()  # one for each that waits for room: tear-down takes milliseconds, and others are freed then
-        elif self._freezer is None and self._limits.is_frozen_when_idle:
-            self._freezer = asyncio.get_running_loop().call_later(self._limits.freeze_after_s, self._freeze_idle)
+        elif self._limits.is_frozen_when_idle and not environment.awaits_freeze:
+            environment.awaits_freeze = True
+            self._to_freeze.append(environment)
+            if self._freezer is None:
+                self._freezer = asyncio.get_running_loop().call_later(self._limits.freeze_after_s, self._freeze_idle)
 
     def broke(self, environment: Environment) -> None:
         entry = self._entry_of(environment)
@@ -306,19 +310,18 @@ class Environments:
             self._by_version.pop(id(version), None)
 
     def _freeze_idle(self) -> None:
+        """Freeze what has been idle long enough. Only environments that became idle lately are looked at: thousands
+        that sleep already cost nothing."""
         self._freezer = None
-        now_ns = self._clock.monotonic_ns()
-        before_ns = now_ns - int(self._limits.freeze_after_s * 1_000_000_000)
-        again = False
-        for entry in self._entries.values():
-            for environment in entry.pool.idle_members():
-                if environment.is_frozen or not environment.is_warm:
-                    continue
-                if environment.idle_since_ns <= before_ns:
-                    environment.request_freeze()
-                else:
-                    again = True
-        if again:
+        before_ns = self._clock.monotonic_ns() - int(self._limits.freeze_after_s * 1_000_000_000)
+        looked_at, self._to_freeze = self._to_freeze, []
+        for environment in looked_at:
+            if environment.state is State.IDLE and environment.idle_since_ns > before_ns:
+                self._to_freeze.append(environment)
+                continue
+            environment.awaits_freeze = False  # one that is busy comes back when it is idle again
+            environment.request_freeze()
+        if self._to_freeze:
             self._freezer = asyncio.get_running_loop().call_later(self._limits.freeze_after_s, self._freeze_idle)
 
     def _is_starving(self) -> bool:
