@@ -91,6 +91,8 @@ class Runtimes:
                 f"the function is for {architecture}, this machine is {self.architecture}: deploy it for "
                 f"{self.architecture}, or run Lambent on a machine of its kind"
             )
+        if identifier.name == "provided":
+            return "provided is gone from the service: use provided.al2023"
         if identifier.family == "provided":
             return None
         if identifier.family in _LATER:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import platform
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from product_world import Function, deployed, lambent, listed, settled
+from product_world import CACHE, FAILED, Function, bring, deployed, lambent, listed, settled
 from tests.conftest import start_server
 from tests.support import ROLE, client, package, unique
 
@@ -92,6 +93,43 @@ def test_a_version_that_was_added_is_listed_and_runs_the_function_that_waited_fo
         assert settled(function)["State"] == "Active"
         assert function.invoke({}).body.partition(".")[0] == "22"
         assert "nodejs22.x" in running.log.read_text()
+    finally:
+        mine.close()
+        assert running.stop() == 0
+    shutil.rmtree(data_dir / "runtimes" / "nodejs22.x")  # and when it goes again, no other version steps in
+    running = start_server(data_dir)
+    mine = client("lambda", running.url)
+    try:
+        with pytest.raises(ClientError, match="lambent runtimes add nodejs22.x"):
+            mine.invoke(FunctionName=function.name)
+    finally:
+        mine.close()
+        assert running.stop() == 0
+
+
+def test_a_server_that_runs_the_official_clients_says_which_one_it_lacks(open_place: Path, stocked: Any) -> None:
+    if not (CACHE / "runtimes" / "clients" / "python3.11").is_dir():
+        pytest.skip(FAILED.get("official-python3.11", "python3.11 is not on this machine"))
+    data_dir = open_place / "official"
+    code = {"app.py": "import sys\ndef handler(event, context): return 'awslambdaric' in sys.modules\n"}
+    running = start_server(data_dir, "--set", "runtimes.client=official")
+    mine = client("lambda", running.url)
+    try:
+        with deployed(mine, code, "python3.11", is_missing=True) as function:
+            assert "lambent runtimes add official-python3.11" in refused(function)
+        with deployed(
+            mine, code, "python3.11", client="lambent", variables={"LAMBENT_RUNTIME_CLIENT": "lambent"}
+        ) as one:
+            assert one.invoke({}).body is False  # the function's choice wins over the server's
+    finally:
+        mine.close()
+        assert running.stop() == 0
+    bring(data_dir)
+    running = start_server(data_dir, "--set", "runtimes.client=official")
+    mine = client("lambda", running.url)
+    try:
+        with deployed(mine, code, "python3.11") as function:
+            assert function.invoke({}).body is True
     finally:
         mine.close()
         assert running.stop() == 0

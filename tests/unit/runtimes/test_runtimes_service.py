@@ -65,7 +65,8 @@ def test_a_language_in_usr_is_not_mounted_over_itself(runtimes: Runtimes, tmp_pa
 
 def test_every_runtime_that_can_run_has_an_image(runtimes: Runtimes) -> None:
     assert {image.name for image in runtimes.images()} == {"python3.12", "nodejs22.x", "provided"}
-    assert runtimes.names() == ["nodejs22.x", "python3.12", "provided.al2023", "provided.al2", "provided"]
+    assert runtimes.names() == ["nodejs22.x", "python3.12", "provided.al2023", "provided.al2"]
+    assert runtimes.missing("provided", "x86_64") == "provided is gone from the service: use provided.al2023"
 
 
 @pytest.mark.parametrize(
