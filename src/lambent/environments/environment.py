@@ -46,6 +46,9 @@ INIT_EXIT_GRACE_S = 1.0
 PART_BYTES = 262_144
 PART_DELAY_S = 1.0
 """A running attempt's output is written down early once it is this large, or this old."""
+CONNECT_TURNS = 4
+"""Turns of the loop in which a transport takes hold of its socket. A channel that is closed before, because the start
+fails at once, would have its descriptor closed twice, by then perhaps somebody else's."""
 GONE_GRACE_S = 0.5
 """How long after the channel closed the exit is awaited before the runtime is killed."""
 
@@ -181,14 +184,16 @@ class Environment:
         waiting: asyncio.Future[Outcome] = self._loop.create_future()
         self._init = waiting
         self._exit_seen.clear()
-        if plan.carrier == HTTP:
-            assert self._door is not None
-            self._channel, theirs = self._shared.carriers.open_http(self, self._sandbox, self._door), None
-        else:
-            self._channel, theirs = self._shared.carriers.open_frames(self)
         try:
-            command = Command(plan.argv, plan.env, plan.cwd, theirs)
             async with self._steps:
+                if plan.carrier == HTTP:
+                    assert self._door is not None
+                    self._channel, theirs = self._shared.carriers.open_http(self, self._sandbox, self._door), None
+                else:
+                    self._channel, theirs = self._shared.carriers.open_frames(self)
+                    for _ in range(CONNECT_TURNS):
+                        await asyncio.sleep(0)
+                command = Command(plan.argv, plan.env, plan.cwd, theirs)
                 self._log_fd = await self._sandbox.start(command, self._on_exit)
                 self._has_program = True
                 self._loop.add_reader(self._log_fd, self._on_log)
@@ -485,10 +490,10 @@ class Environment:
         """Kill every process inside and release the channel and the log pipe."""
         assert self._sandbox is not None
         self.is_warm = False
-        self._close_channel()
         if self._freezing is not None:
             await asyncio.wait([self._freezing])
         async with self._steps:
+            self._close_channel()
             await self._sandbox.reset()
         self.is_frozen = False
         self._has_program = False

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from tests.integration.node.node_world import Clients, is_alive, left, seen
 from tests.support import function, package
 
 NOBODY = 65_534
+FEW_DESCRIPTORS = 110
 CODE = """
 import os, time
 def handler(event, context):
@@ -32,8 +34,8 @@ def handler(event, context):
 
 
 @contextmanager
-def ordinary_server(base: Path, *arguments: str) -> Iterator[RunningServer]:
-    """`lambent up` by a user without privilege: ourselves, or nobody where we are root."""
+def ordinary_server(base: Path, *arguments: str, descriptors: int | None = None) -> Iterator[RunningServer]:
+    """`lambent up` by a user without privilege: ourselves, or nobody where we are root; with so few descriptors."""
     data, ready, log = base / "data", base / "ready", base / "log"
     data.mkdir()
     if os.geteuid() == 0:
@@ -54,6 +56,8 @@ def ordinary_server(base: Path, *arguments: str) -> Iterator[RunningServer]:
         "--ready-file",
         str(ready),
     ]
+    if descriptors is not None:
+        command = ["sh", "-c", f'ulimit -n {descriptors} && exec "$@"', "sh", *command]
     with log.open("wb") as out:
         process = subprocess.Popen(
             [*command, *arguments], stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=environment, cwd="/", **who
@@ -133,3 +137,23 @@ def test_a_killed_server_of_the_process_tier_leaves_no_process(base: Path) -> No
         server.process.kill()
         server.process.wait()
         seen(lambda: not is_alive(pid), 5.0)
+
+
+def test_starts_that_fail_at_once_close_nobody_elses_descriptors(base: Path) -> None:
+    """A hard limit of descriptors below what a sandbox is promised lets no runtime start: each fails within one turn of
+    the server's loop, while the channel to it is still being made."""
+    with (
+        ordinary_server(base, descriptors=FEW_DESCRIPTORS) as server,
+        Clients(server, max_pool_connections=64) as clients,
+        function(clients.lambda_, CODE, Timeout=30) as first,
+        function(clients.lambda_, CODE, Timeout=30) as second,
+        ThreadPoolExecutor(10) as threads,
+    ):
+        if server.tier == "process":
+            pytest.skip("the process tier limits descriptors within the program that it starts")
+        for name in (first, second, first):
+            calls = [threads.submit(clients.invoke, name, "x") for _ in range(60)]
+            assert {call.result()[1]["errorType"] for call in calls} == {"Runtime.InvalidEntrypoint"}
+        log = server.log.read_text()
+        assert "Too many open files" not in log
+        assert "Bad file descriptor" not in log
