@@ -53,6 +53,7 @@ from lambent.telemetry.logs import Logs
 from lambent.telemetry.records import Retention
 from lambent.telemetry.segments import FileRecords
 
+from . import descriptors
 from .accounts import OneAccount
 from .blueprints import MachineBlueprints
 from .carriers import SandboxCarriers
@@ -110,6 +111,8 @@ async def running(
     limits: of the environments, instead of those that follow from the settings.
     """
     clock = clock or SystemClock()
+    room = descriptors.budget(descriptors.raise_limit(), settings.server.connections_max, environments_max(settings))
+    log.debug("room for %d connections and %d environments", room.connections, room.environments)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(driver.close)
         state = Writer(data.state_db, MIGRATIONS / "state")
@@ -145,9 +148,7 @@ async def running(
             record=records.append_other,
             current=lambda ref, qualifier: _current(functions, ref, qualifier),
             limits=limits
-            or EnvironmentLimits(
-                environments_max(settings), settings.limits.idle_timeout_s, blanks=settings.sandbox.blanks
-            ),
+            or EnvironmentLimits(room.environments, settings.limits.idle_timeout_s, blanks=settings.sandbox.blanks),
         )
         stack.push_async_callback(environments.close)
         invocations = Invocations(admission=admission, environments=environments, append=records.append, clock=clock)
@@ -223,7 +224,7 @@ async def running(
         stack.push_async_callback(events.stop, settings.server.drain_s)
         keeper = asyncio.get_running_loop().create_task(_keep(functions, packages, records, retention, clock))
         stack.push_async_callback(_end, keeper)
-        http_limits = HttpLimits(connections=settings.server.connections_max)
+        http_limits = HttpLimits(connections=room.connections)
         server = await serve(door, listener, http_limits, reaper=reaper)
         stack.callback(server.close)
         yield Node(endpoint, door, environments, invocations, server)
