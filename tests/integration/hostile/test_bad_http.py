@@ -13,7 +13,6 @@ import pytest
 from tests.integration.hostile.hostile_world import (
     address,
     call,
-    descriptors,
     exchange,
     health,
     invoke,
@@ -131,6 +130,8 @@ def test_a_slow_head_is_cut_with_408(well: Any) -> None:
 
 
 def test_three_thousand_connections_at_once(well: Any) -> None:
+    """All are open, with a request in each, before one answer is read. What the server's descriptors do not allow for
+    waits in the kernel's queue until others close; none is refused, none is forgotten."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = CONNECTIONS + 500
     if hard != resource.RLIM_INFINITY and hard < wanted:
@@ -151,8 +152,7 @@ def test_three_thousand_connections_at_once(well: Any) -> None:
                 assert isinstance(key.fileobj, socket.socket)
                 assert key.fileobj.recv(4_096).startswith(b"HTTP/1.1 200 ")
                 selector.unregister(key.fileobj)
+                key.fileobj.close()
                 answered += 1
         assert answered == CONNECTIONS
-        assert len(descriptors(well.process.pid)) >= CONNECTIONS, "they are all open"
-        assert health(well.url)["status"] == "ok"
-        assert invoke(well.url, "witness").status == 200
+    assert health(well.url)["status"] == "ok"
