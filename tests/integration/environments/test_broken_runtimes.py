@@ -35,15 +35,20 @@ def handler(event, context):
 """
 
 
-def sleepers() -> list[int]:
-    """Processes, in any namespace, that sleep for 4,711 seconds."""
+def sleepers(node: LiveNode) -> list[int]:
+    """Processes in this node's sandboxes, in any namespace, that sleep for 4,711 seconds."""
+    mark = f"lambent-{(node.data_dir / 'instance').read_text().strip()}"
     found = []
     for entry in Path("/proc").iterdir():
         try:
-            if entry.name.isdigit() and (entry / "cmdline").read_bytes() == b"/bin/sleep\x004711\x00":
+            if (
+                entry.name.isdigit()
+                and (entry / "cmdline").read_bytes() == b"/bin/sleep\x004711\x00"
+                and mark in (entry / "cgroup").read_text()
+            ):
                 found.append(int(entry.name))
         except OSError:
-            continue
+            continue  # ended meanwhile
     return found
 
 
@@ -54,14 +59,17 @@ def sleepers() -> list[int]:
 def test_a_reset_keeps_tmp_and_the_stream_and_nothing_else(node: LiveNode, event: str, error_type: str) -> None:
     if event == "grow" and node.tier != "container":
         pytest.skip(f"the {node.tier} tier does not enforce memory on this machine")
-    with function(node.lambda_, BROKEN, Timeout=2, MemorySize=256) as name:
+    with function(node.lambda_, BROKEN, Timeout=2, MemorySize=256) as name, ThreadPoolExecutor(1) as thread:
         first, _ = node.invoke(name)[1]
-        broken_tail, broken = node.tail(name, event)
+        breaking = thread.submit(node.tail, name, event)
+        if event == "sleep" and node.tier == "container":
+            seen(lambda: len(sleepers(node)) == 2)
+        broken_tail, broken = breaking.result()
         seen(lambda: [e.state for e in node.environments()] == [State.IDLE])
         tail, (second, kept) = node.tail(name)
         warm_tail, (third, _) = node.tail(name)
         log, streams = node.log(name), node.streams(name)
-        assert not sleepers()
+        assert not sleepers(node)
     assert broken["errorType"] == error_type
     assert ("Status: timeout" if event == "sleep" else f"Status: error\tError Type: {error_type}") in broken_tail
     assert kept == first
