@@ -10,7 +10,7 @@ from tests.unit.telemetry.test_logs import GROUP, SCOPE, STREAM, T0, attempt, or
 from lambent.domain.clock import ManualClock
 from lambent.domain.errors import ServiceFault
 from lambent.domain.limits import TAGS_PER_RESOURCE_MAX, TAIL_BYTES_MAX
-from lambent.telemetry import segments
+from lambent.telemetry import query, segments
 from lambent.telemetry.attempt import Attempt
 from lambent.telemetry.codec import FRAME_BYTES_MAX
 from lambent.telemetry.errors import LogsInvalidParameter
@@ -30,6 +30,7 @@ from lambent.telemetry.logs import (
 )
 from lambent.telemetry.patterns import _NESTED_MAX, compile_pattern
 from lambent.telemetry.platform_lines import tail
+from lambent.telemetry.query import NAP_FRAMES, NAP_S
 from lambent.telemetry.records import MemoryRecords
 from lambent.telemetry.segments import FileRecords
 
@@ -148,3 +149,14 @@ def test_a_record_beyond_the_bound_of_a_frame_is_not_written(tmp_path: object, m
     logs = Logs(records, ManualClock(T0))
     assert {e.message for e in logs.get_events(SCOPE, GROUP, STREAM).events if b"r0001" in e.message} == set()
     records.close()
+
+
+def test_a_reader_lets_others_have_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    naps: list[float] = []
+    monkeypatch.setattr(query.time, "sleep", naps.append)
+    records = MemoryRecords()
+    of = origin()
+    for number in range(10 * NAP_FRAMES):
+        records.append(attempt(of, number))
+    Logs(records, ManualClock(T0)).get_events(SCOPE, GROUP, STREAM, from_head=True)
+    assert naps == [NAP_S] * 10

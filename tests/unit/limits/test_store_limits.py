@@ -18,7 +18,14 @@ from lambent.invocations.queue import EVENTS_MAX
 from lambent.stores.datadir import FREE_BYTES_MIN, ROOM_FRESH_MS, open_data_directory
 from lambent.stores.queue_memory import MemoryEvents
 from lambent.stores.queue_sqlite import CACHE_BYTES_MAX, MIGRATIONS, SqliteEvents
-from lambent.stores.writer import BATCH_BYTES_MAX, BATCH_JOBS_MAX, PENDING_BYTES_MAX, PENDING_JOBS_MAX, Writer
+from lambent.stores.writer import (
+    BATCH_BYTES_MAX,
+    BATCH_JOBS_MAX,
+    CHECKPOINT_ROWS,
+    PENDING_BYTES_MAX,
+    PENDING_JOBS_MAX,
+    Writer,
+)
 
 INSERT = "INSERT INTO notes (text) VALUES (?)"
 
@@ -130,3 +137,19 @@ def test_the_low_water_mark_and_how_long_a_look_is_believed(tmp_path: Path) -> N
         assert data.has_room()
         clock.advance(0.001)
         assert not data.has_room()
+
+
+def test_so_many_changed_rows_are_folded_into_the_database(tmp_path: Path, migrations: Path) -> None:
+    async def main() -> None:
+        writer = Writer(tmp_path / "a.db", migrations)
+        for _ in range(CHECKPOINT_ROWS - 1):
+            written = writer.append(INSERT, ("",))
+        await written
+        before = writer._rows_at_checkpoint
+        await writer.append(INSERT, ("",))
+        await writer.append(INSERT, ("",))  # answered once the checkpoint before it is over
+        assert before == 0
+        assert writer._rows_at_checkpoint >= CHECKPOINT_ROWS
+        await writer.close()
+
+    asyncio.run(main())
