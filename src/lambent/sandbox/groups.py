@@ -162,6 +162,6 @@ def find_groups(mountinfo: str, cgroup: str, *, writable: bool = True, pid: int 
         (),
         (
             "Memory, CPU and processes of a sandbox are limited per process only (no writable cgroup): start Lambent "
-            "with `systemd-run --user --scope -p Delegate=yes lambent start`, or as root.",
+            "with `systemd-run --user --scope -p Delegate=yes lambent up`, or as root.",
         ),
     )

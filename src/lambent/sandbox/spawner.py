@@ -156,7 +156,7 @@ def launch_spawner(
         raise SandboxError("find the launcher", 2, f"{binary} is not built: python src/lambent/launcher/build.py")
     as_root = os.geteuid() == 0
     if kind == "container" and not as_root:
-        raise SandboxError("start the spawner", 1, "the container tier needs root: sudo lambent start")
+        raise SandboxError("start the spawner", 1, "the container tier needs root: sudo lambent up")
     uid, gid = run_as if kind == "rootless" and as_root and run_as else (os.geteuid(), os.getegid())
     scratch = state_dir / "launcher"
     try:
