@@ -113,7 +113,7 @@ class ServerSettings:
     )
     connections_max: int = field(
         default=8_192,
-        metadata=about("Client connections open at once; more are closed at once.", least=1, most=1_000_000),
+        metadata=about("Client connections open at once; more wait to be accepted.", least=1, most=1_000_000),
     )
     drain_s: float = field(
         default=10.0, metadata=about("How long a stopping server waits for running invocations.", least=0, most=900)
