@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 from tests.unit.telemetry.test_logs import GROUP, SCOPE, STREAM, T0, attempt, origin
@@ -10,7 +11,7 @@ from tests.unit.telemetry.test_logs import GROUP, SCOPE, STREAM, T0, attempt, or
 from lambent.domain.clock import ManualClock
 from lambent.domain.errors import ServiceFault
 from lambent.domain.limits import TAGS_PER_RESOURCE_MAX, TAIL_BYTES_MAX
-from lambent.telemetry import query, segments
+from lambent.telemetry import segments
 from lambent.telemetry.attempt import Attempt
 from lambent.telemetry.codec import FRAME_BYTES_MAX
 from lambent.telemetry.errors import LogsInvalidParameter
@@ -153,7 +154,7 @@ def test_a_record_beyond_the_bound_of_a_frame_is_not_written(tmp_path: object, m
 
 def test_a_reader_lets_others_have_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     naps: list[float] = []
-    monkeypatch.setattr(query.time, "sleep", naps.append)
+    monkeypatch.setattr(time, "sleep", naps.append)
     records = MemoryRecords()
     of = origin()
     for number in range(10 * NAP_FRAMES):

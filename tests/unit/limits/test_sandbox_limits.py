@@ -82,7 +82,7 @@ def test_a_spawner_that_does_not_answer_is_given_up_after_thirty_seconds() -> No
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         ended = type("Ended", (), {"returncode": 0, "wait": lambda self: 0})()
-        driver = ContainerDriver(Spawner("container", ended, ours, "unit", Groups(0, ()), True, (), 8))  # type: ignore[arg-type]
+        driver = ContainerDriver(Spawner("container", ended, ours, "unit", Groups(0, ()), True, (), 8))
         began_ns = clock.monotonic_ns()
         with pytest.raises(SandboxError, match="wait for the spawner"):
             await driver.create("base", LIMITS)

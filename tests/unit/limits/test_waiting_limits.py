@@ -75,7 +75,7 @@ def test_a_tier_whose_first_blank_does_not_come_is_refused(monkeypatch: pytest.M
     monkeypatch.setattr(choose, "PROBE_S_MAX", SHORT_S)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ended = type("Ended", (), {"wait": lambda self, limit_s: 0})()
-    silent = Spawner("container", ended, ours, "unit", Groups(0, ()), True, (), 8)  # type: ignore[arg-type]
+    silent = Spawner("container", ended, ours, "unit", Groups(0, ()), True, (), 8)
     with theirs, pytest.raises(SandboxError, match="try one blank"):
         choose.probe(silent, "base")
 
