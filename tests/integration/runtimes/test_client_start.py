@@ -11,6 +11,8 @@ from clientrun import Event, Run, document, run, why_missing
 from lambent.runtimes.install import Installer, InstallError
 from lambent.runtimes.service import Runtimes
 
+pytestmark = pytest.mark.timeout(900)  # on a fresh machine the first test waits for all additions
+
 PYTHON = "python3.11"
 
 

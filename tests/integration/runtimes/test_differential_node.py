@@ -11,6 +11,8 @@ from nodesubjects import APP, CLASSIC, EVENTS, JSON_LOGS, LIFE, STREAMS
 
 from lambent.runtimes.service import Runtimes
 
+pytestmark = pytest.mark.timeout(900)  # on a fresh machine the first test waits for all additions
+
 VERSIONS = ("18", "20", "22", "24", "26")
 CLASSIC_VERSIONS = ("18", "20", "22")
 

@@ -11,6 +11,8 @@ from pythonsubjects import APP, EVENTS, JSON_LOGS, LIFE
 
 from lambent.runtimes.service import Runtimes
 
+pytestmark = pytest.mark.timeout(900)  # on a fresh machine the first test waits for all additions
+
 VERSIONS = ("3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
 
 DIFFERENCES = {
