@@ -100,7 +100,7 @@ def test_a_version_that_was_added_is_listed_and_runs_the_function_that_waited_fo
     running = start_server(data_dir)
     mine = client("lambda", running.url)
     try:
-        with pytest.raises(ClientError, match="lambent runtimes add nodejs22.x"):
+        with pytest.raises(ClientError, match=r"lambent runtimes add nodejs22\.x"):
             mine.invoke(FunctionName=function.name)
     finally:
         mine.close()
