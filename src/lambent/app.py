@@ -67,7 +67,7 @@ def main(settings: Settings, started_ns: int | None = None) -> int:
         print(f"lambent: {_plain(error, settings)}", file=sys.stderr)
         return 1
     with prepared.data:
-        return _runner(prepared.driver.kind)(serve(prepared, began_ns))
+        return _runner()(serve(prepared, began_ns))
 
 
 def prepare(settings: Settings) -> Prepared:
@@ -213,11 +213,8 @@ def _plain(error: OSError, settings: Settings) -> str:
     return f"{error.filename or where}: {error.strerror}"
 
 
-def _runner(tier: str) -> Callable[[Coroutine[Any, Any, int]], int]:
-    """What runs the event loop: uvloop where it is installed, but not in the process tier, whose driver puts each program
-    into a process group of its own, which uvloop can't."""
-    if tier == "process":
-        return asyncio.run
+def _runner() -> Callable[[Coroutine[Any, Any, int]], int]:
+    """What runs the event loop: uvloop where it is installed."""
     with contextlib.suppress(ImportError):
         import uvloop
 

@@ -46,9 +46,6 @@ INIT_EXIT_GRACE_S = 1.0
 PART_BYTES = 262_144
 PART_DELAY_S = 1.0
 """A running attempt's output is written down early once it is this large, or this old."""
-CONNECT_TURNS = 4
-"""Turns of the loop in which a transport takes hold of its socket. A channel that is closed before, because the start
-fails at once, would have its descriptor closed twice, by then perhaps somebody else's."""
 GONE_GRACE_S = 0.5
 """How long after the channel closed the exit is awaited before the runtime is killed."""
 
@@ -191,8 +188,6 @@ class Environment:
                     self._channel, theirs = self._shared.carriers.open_http(self, self._sandbox, self._door), None
                 else:
                     self._channel, theirs = self._shared.carriers.open_frames(self)
-                    for _ in range(CONNECT_TURNS):
-                        await asyncio.sleep(0)
                 command = Command(plan.argv, plan.env, plan.cwd, theirs)
                 self._log_fd = await self._sandbox.start(command, self._on_exit)
                 self._has_program = True

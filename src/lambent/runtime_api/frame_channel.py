@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from typing import cast
+from collections import deque
 
 from lambent.environments.channel import RuntimeEvent, RuntimeSink
 
@@ -16,6 +16,9 @@ from .machine import Machine, Move, Refused
 ONE_WRITE_BYTES_MAX = 65_536
 """Events up to here are joined to their head; larger ones are written without a copy."""
 
+READ_BYTES = 65_536
+"""Bytes asked for by one read: enough for nearly every answer, and still cheap to allocate."""
+
 log = logging.getLogger("lambent.runtime_api")
 
 
@@ -25,66 +28,101 @@ def open_frame_channel(sink: RuntimeSink) -> tuple[FrameChannel, socket.socket]:
     return FrameChannel(ours, sink), theirs
 
 
-class FrameChannel(asyncio.Protocol):
-    """A `RuntimeChannel` over the server's end of a socketpair, which it owns."""
+class FrameChannel:
+    """A `RuntimeChannel` over the server's end of a socketpair, which it owns.
+
+    It reads and writes the socket itself, when the loop says that it can. A transport of the loop's would be made in a
+    task, and a runtime whose start fails meanwhile would find the descriptor closed twice, by then somebody else's.
+    """
+
+    __slots__ = ("_loop", "_machine", "_parser", "_sink", "_sock", "_unsent")
 
     def __init__(self, sock: socket.socket, sink: RuntimeSink) -> None:
         sock.setblocking(False)
+        self._loop = asyncio.get_running_loop()
         self._sock: socket.socket | None = sock
         self._sink: RuntimeSink | None = sink
         self._machine = Machine()
         self._parser = FrameParser()
-        self._transport: asyncio.WriteTransport | None = None
-        # The transport is there before the runtime can have said a word; nothing is written before it has.
-        self._connecting: asyncio.Task[None] | None = asyncio.get_running_loop().create_task(self._connect(sock))
-
-    async def _connect(self, sock: socket.socket) -> None:
-        try:
-            await asyncio.get_running_loop().create_unix_connection(lambda: self, sock=sock)
-        finally:
-            self._connecting = None
+        self._unsent: deque[memoryview] = deque()
+        """What the socket had no room for; at most one event, because a runtime gets one at a time."""
+        self._loop.add_reader(sock.fileno(), self._on_readable)
 
     # -- RuntimeChannel
 
     def dispatch(self, event: RuntimeEvent) -> None:
         """Write one INVOKE frame. Raises Refused when the runtime is not ready."""
         self._machine.deliver(event)
-        transport = self._transport
-        if transport is None or transport.is_closing():
+        if self._sock is None:
             return  # the runtime is gone; `gone` says so, or has said so
         head = encode_invoke(event)
         if len(event.body) <= ONE_WRITE_BYTES_MAX:
-            transport.write(head + event.body)
+            self._write(head + event.body)
         else:
-            transport.writelines((head, event.body))
+            self._write(head)
+            self._write(event.body)
 
     def abandon(self) -> None:
         self._machine.abandon()
 
     def close(self) -> None:
         self._sink = None
-        if self._transport is not None:
-            self._transport.abort()
-        elif self._connecting is not None:
-            self._connecting.cancel()
-            if self._sock is not None:
-                self._sock.close()
-        self._sock = None
+        self._release()
 
-    # -- asyncio.Protocol
+    # -- the socket
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.WriteTransport, transport)
-        if self._sink is None:
-            self._transport.abort()
+    def _write(self, data: bytes) -> None:
+        sock = self._sock
+        if sock is None:
+            return
+        sent = 0
+        if not self._unsent:
+            try:
+                sent = sock.send(data)
+            except BlockingIOError:
+                pass
+            except OSError:
+                self._lose()
+                return
+            if sent == len(data):
+                return
+            self._loop.add_writer(sock.fileno(), self._on_writable)
+        self._unsent.append(memoryview(data)[sent:])
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._transport = self._sock = None
-        sink, self._sink = self._sink, None
-        if sink is not None:
-            sink.gone()
+    def _on_writable(self) -> None:
+        sock = self._sock
+        while sock is not None and self._unsent:
+            piece = self._unsent[0]
+            try:
+                sent = sock.send(piece)
+            except BlockingIOError:
+                return
+            except OSError:
+                self._lose()
+                return
+            if sent < len(piece):
+                self._unsent[0] = piece[sent:]
+                return
+            self._unsent.popleft()
+        if sock is not None:
+            self._loop.remove_writer(sock.fileno())
 
-    def data_received(self, data: bytes) -> None:
+    def _on_readable(self) -> None:
+        sock = self._sock
+        if sock is None:
+            return
+        try:
+            data = sock.recv(READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if data:
+            self._received(data)
+        else:
+            self._lose()
+
+    def _received(self, data: bytes) -> None:
         try:
             for frame in self._parser.feed(data):
                 if self._sink is None:
@@ -93,8 +131,23 @@ class FrameChannel(asyncio.Protocol):
         except (MalformedFrame, Refused) as error:
             # The runtime does not speak the protocol (user code can write to its descriptor): end it as if it had gone.
             log.warning("a runtime broke the frame protocol: %s", error)
-            if self._transport is not None:
-                self._transport.abort()
+            self._lose()
+
+    def _lose(self) -> None:
+        """The runtime has gone, or is treated so."""
+        self._release()
+        sink, self._sink = self._sink, None
+        if sink is not None:
+            sink.gone()
+
+    def _release(self) -> None:
+        sock, self._sock = self._sock, None
+        if sock is not None:
+            self._loop.remove_reader(sock.fileno())
+            if self._unsent:
+                self._loop.remove_writer(sock.fileno())
+                self._unsent.clear()
+            sock.close()
 
     def _take(self, frame: Frame, sink: RuntimeSink) -> None:
         machine = self._machine
