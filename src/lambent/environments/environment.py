@@ -116,6 +116,8 @@ class Environment:
         self._exit_seen: asyncio.Event = asyncio.Event()
         self._has_program = False
         self._timer: asyncio.TimerHandle | None = None
+        self._deadline_s = 0.0
+        """When the running attempt times out, in the loop's time; 0: nothing runs."""
         self._gone_timer: asyncio.TimerHandle | None = None
         self._started_ns = 0
         self._started_ms = 0
@@ -231,7 +233,9 @@ class Environment:
         self._started_ns = self._clock.monotonic_ns()
         self._started_ms = self._clock.wall_ms()
         work.event.deadline_ms = self._started_ms + round(work.timeout_s * 1_000)
-        self._timer = self._loop.call_later(work.timeout_s, self._on_deadline)
+        self._deadline_s = self._loop.time() + work.timeout_s
+        if self._timer is None:
+            self._timer = self._loop.call_later(work.timeout_s, self._on_timer)
         if self.is_warm and not self.is_frozen and self._freezing is None:
             assert self._channel is not None
             self._channel.dispatch(work.event)
@@ -319,7 +323,7 @@ class Environment:
             if not self._init.done():
                 self._init.set_result(("ready", None))
         elif self.state is State.INVOKING and self.work is None:
-            self._cancel_deadline()
+            self._deadline_s = 0.0
             self.state = advance(self.state, Event.FINISH)
             self._shared.owner.freed(self)
 
@@ -380,8 +384,19 @@ class Environment:
         elif self.state in (State.INVOKING, State.IDLE):
             self._break()
 
-    def _on_deadline(self) -> None:
+    def _on_timer(self) -> None:
+        """The timer of an earlier attempt, or of this one: it is not set and cancelled for each, which costs more than
+        all of the state's moves, but looks at the deadline that holds now."""
         self._timer = None
+        if self._deadline_s == 0.0:
+            return
+        left_s = self._deadline_s - self._loop.time()
+        if left_s > 0:
+            self._timer = self._loop.call_later(left_s, self._on_timer)
+        else:
+            self._on_deadline()
+
+    def _on_deadline(self) -> None:
         work = self.work
         if work is None:
             if self.state is State.INVOKING:  # it answered, and then never asked for the next event
@@ -416,7 +431,7 @@ class Environment:
         if self._log_fd >= 0:
             self._drain_log()
         memory_mb = self.version.configuration.memory_mb
-        peak_mb = min(-(-self._sandbox.usage().memory_peak_bytes // 1_048_576), memory_mb)
+        peak_mb = min(-(-self._sandbox.peak_bytes() // 1_048_576), memory_mb)
         init_us, self._init_us = self._init_us, None
         result = Result(
             work=work,
@@ -447,6 +462,7 @@ class Environment:
         work.fail(text)
 
     def _cancel_deadline(self) -> None:
+        self._deadline_s = 0.0
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

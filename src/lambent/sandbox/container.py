@@ -89,6 +89,9 @@ class ContainerSandbox:
     def usage(self) -> Usage:
         return self._usage.read()
 
+    def peak_bytes(self) -> int:
+        return self._usage.peak()
+
     async def freeze(self) -> None:
         await self._call(wire.FREEZE)
 

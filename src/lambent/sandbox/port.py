@@ -118,7 +118,10 @@ class Sandbox(Protocol):
         """Kill every process inside and wait until they are gone; `/tmp` and mounts stay; `start` may follow."""
 
     def usage(self) -> Usage:
-        """Cheap (a few microseconds): read on every invocation."""
+        """Memory and CPU; a few microseconds."""
+
+    def peak_bytes(self) -> int:
+        """`usage().memory_peak_bytes` alone, cheaper: read on every invocation."""
 
     async def freeze(self) -> None:
         """Ask the kernel to stop all processes where the driver can; a no-op elsewhere.

@@ -200,6 +200,9 @@ class ProcessSandbox:
         self._sample()
         return Usage(self._peak_bytes, self._cpu_us)
 
+    def peak_bytes(self) -> int:
+        return self.usage().memory_peak_bytes
+
     def _sample(self) -> None:
         child = self._child
         if child is None:

@@ -100,6 +100,18 @@ class SandboxUsage:
         self._last = Usage(max(memory, self._last.memory_peak_bytes), max(cpu_us, self._last.cpu_us))
         return self._last
 
+    def peak(self) -> int:
+        """The high-water mark alone, in bytes: one read less, on every invocation."""
+        if self._ended or self._peak is None:
+            return self.read().memory_peak_bytes
+        try:
+            memory = int(self._reader.read(self._peak))
+        except (OSError, ValueError):
+            return self._last.memory_peak_bytes
+        if memory > self._last.memory_peak_bytes:
+            self._last = Usage(memory, self._last.cpu_us)
+        return self._last.memory_peak_bytes
+
     def keep_last(self) -> None:
         """The sandbox is about to go: read once more, then answer that."""
         self.read()

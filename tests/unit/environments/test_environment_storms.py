@@ -147,6 +147,9 @@ class Sandbox:
         self.is_frozen = False
         self.end(Exit(None, 9, out_of_memory=False))
 
+    def peak_bytes(self) -> int:
+        return self.usage().memory_peak_bytes
+
     def usage(self) -> Usage:
         return Usage(1_048_576, 1)
 

@@ -88,6 +88,9 @@ class Sandbox:
     async def destroy(self) -> None:
         self._hang_up()
 
+    def peak_bytes(self) -> int:
+        return self.usage().memory_peak_bytes
+
     def usage(self) -> Usage:
         return Usage(0, 0)
 
