@@ -44,6 +44,8 @@ class HttpChannel:
         self._on_close = on_close
         self._machine = Machine()
         self._pollers: deque[Exchange] = deque()
+        self._is_passing = False
+        self._has_asked = False
 
     # -- RuntimeChannel
 
@@ -81,7 +83,9 @@ class HttpChannel:
         self._pollers.append(exchange)
         exchange.on_gone = lambda: self._drop(exchange)
         exchange.require_open()  # an event written to a runtime that has hung up would be lost
-        if became_ready and self._sink is not None:
+        if became_ready and self._is_passing:
+            self._has_asked = True
+        elif became_ready and self._sink is not None:
             self._sink.ready()
 
     def begin(self, exchange: Exchange, request_id: str, move: Move) -> Post:
@@ -103,6 +107,10 @@ class HttpChannel:
         self._machine.end_result(post.request_id)
         request = exchange.request
         sink = self._sink
+        # First, so that the runtime asks for its next event while we write down and pass on this result. One that has
+        # asked already, on the heels of its result, is heard after it all the same.
+        self._is_passing = True
+        accept(exchange)
         content_type = (request.header(b"content-type") or b"").decode("latin-1")
         if sink is not None:
             failure = _trailing_error(exchange) if post.is_streamed else None
@@ -113,7 +121,10 @@ class HttpChannel:
             else:
                 default = "application/octet-stream" if post.is_streamed else "application/json"
                 sink.response(post.request_id, content_type or default, request.body)
-        accept(exchange)
+        self._is_passing = False
+        if self._has_asked and self._sink is not None:
+            self._has_asked = False
+            self._sink.ready()
 
     def end_too_large(self, exchange: Exchange, post: Post | None, size: int) -> None:
         """The body of a result (None: of an init error) exceeds the limit; the runtime is told, and stays healthy."""

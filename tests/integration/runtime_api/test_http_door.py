@@ -302,6 +302,22 @@ def test_next_while_running_gives_the_same_event_again(on_loop: OnLoop) -> None:
     on_loop(scenario)
 
 
+def test_a_runtime_that_asks_on_the_heels_of_its_result_is_heard_after_it(on_loop: OnLoop) -> None:
+    async def scenario() -> None:
+        async with Place() as place:
+            client, _ = await running(place)
+            client.send(post(b"invocation/id-1/response", b"42") + NEXT)
+            status, _, _ = await client.reply()
+            assert status == 202
+            calls = await place.sink.after(3)
+            assert [call[0] for call in calls] == ["ready", "response", "ready"]
+            place.channel.dispatch(an_event("id-2"))
+            _, fields, _ = await client.reply()
+            assert fields[b"lambda-runtime-aws-request-id"] == b"id-2"
+
+    on_loop(scenario)
+
+
 @pytest.mark.parametrize("ending", ["eof", "reset"])
 def test_a_poller_that_died_swallows_no_event(on_loop: OnLoop, ending: str) -> None:
     async def scenario() -> None:
