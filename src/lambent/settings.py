@@ -136,8 +136,8 @@ class LimitSettings:
     memory_budget_mb: int = field(
         default=0,
         metadata=about(
-            "Memory that all execution environments may use together, in MB of 2**20 bytes; 0: three quarters of the "
-            "machine's.",
+            "What decides how many environments may exist, at 4 MB an idle one, in MB of 2**20 bytes; 0: three quarters "
+            "of the machine's memory. Each environment's own limit is its function's MemorySize.",
             least=0,
             most=16_777_216,
         ),
