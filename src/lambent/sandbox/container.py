@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import signal
 import socket
@@ -78,7 +79,7 @@ class ContainerSandbox:
                 os.close(fds[0])
             if command.channel is not None:
                 command.channel.close()
-        return answer.fds[0]
+        return _only(answer, "take the log pipe")
 
     async def reset(self) -> None:
         await self._call(wire.RESET)
@@ -131,6 +132,13 @@ class ContainerSandbox:
         return await self._driver.call(op, self.number, limits=limits, vcpus=vcpus, task=task, opt=opt)
 
 
+def _only(answer: wire.Answer, step: str) -> int:
+    """The descriptor that came with an answer; it stays away when this process has no room for one more."""
+    if not answer.fds:
+        raise SandboxError(step, errno.EMFILE, os.strerror(errno.EMFILE))
+    return answer.fds[0]
+
+
 class ContainerDriver:
     """Talks to one spawner on the running event loop."""
 
@@ -152,7 +160,12 @@ class ContainerDriver:
     async def create(self, image: str, limits: Limits) -> Sandbox:
         """A blank runs at full speed: the CPU quota begins with `bind` or `set_cpu`."""
         answer = await self.call(wire.CREATE, 0, limits=limits, image=image)
-        listener = socket.socket(fileno=answer.fds[0])
+        try:
+            listener = socket.socket(fileno=_only(answer, "take the listener"))
+        except SandboxError:
+            self._serial += 1  # it exists, and nobody else will ever name it
+            self._send(wire.request(wire.DESTROY, self._serial, answer.sandbox), ())
+            raise
         listener.setblocking(False)
         sandbox = ContainerSandbox(self, answer.sandbox, answer.status, listener, limits)
         self._sandboxes[answer.sandbox] = sandbox
