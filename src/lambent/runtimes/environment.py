@@ -6,35 +6,10 @@ and unreserved), and the values that functions see on the service. HOME is not s
 
 from __future__ import annotations
 
+from lambent.domain.variables import RESERVED_VARIABLES
+
 from .catalogue import Identifier
 from .model import CHANNEL_DESCRIPTOR, LANGUAGE_DIR, RUNTIME_DIR, TASK_ROOT, VersionFacts
-
-RESERVED = frozenset(
-    (
-        "_HANDLER",
-        "_X_AMZN_TRACE_ID",
-        "AWS_DEFAULT_REGION",
-        "AWS_REGION",
-        "AWS_EXECUTION_ENV",
-        "AWS_LAMBDA_FUNCTION_NAME",
-        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
-        "AWS_LAMBDA_FUNCTION_VERSION",
-        "AWS_LAMBDA_INITIALIZATION_TYPE",
-        "AWS_LAMBDA_LOG_GROUP_NAME",
-        "AWS_LAMBDA_LOG_STREAM_NAME",
-        "AWS_ACCESS_KEY",
-        "AWS_ACCESS_KEY_ID",
-        "AWS_SECRET_ACCESS_KEY",
-        "AWS_SESSION_TOKEN",
-        "AWS_LAMBDA_RUNTIME_API",
-        "AWS_LAMBDA_MAX_CONCURRENCY",
-        "AWS_LAMBDA_METADATA_API",
-        "AWS_LAMBDA_METADATA_TOKEN",
-        "LAMBDA_TASK_ROOT",
-        "LAMBDA_RUNTIME_DIR",
-    )
-)
-"""Names that an owner cannot set; the service refuses them when the function is configured."""
 
 _PATH = "/usr/local/bin:/usr/bin/:/bin:/opt/bin"
 _LIBRARIES = "/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:/var/task:/var/task/lib:/opt/lib"
@@ -113,7 +88,7 @@ def variables(identifier: Identifier, facts: VersionFacts, *, frames: bool) -> d
     """
     env = _unreserved(identifier, facts)
     for name, value in facts.environment.items():
-        if not name.startswith("_") and name not in RESERVED:
+        if not name.startswith("_") and name not in RESERVED_VARIABLES:
             env[name] = value
     env.update(_reserved(identifier, facts))
     if frames:
