@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from lambent.functions.rules import RESERVED_VARIABLES
+from lambent.domain.variables import RESERVED_VARIABLES
 from lambent.runtimes.catalogue import IDENTIFIERS
-from lambent.runtimes.environment import RESERVED, variables
+from lambent.runtimes.environment import variables
 from lambent.runtimes.model import VersionFacts
 
 FACTS = VersionFacts(
@@ -106,5 +106,6 @@ def test_snap_start_functions_have_no_log_names() -> None:
     assert not {"AWS_LAMBDA_LOG_GROUP_NAME", "AWS_LAMBDA_LOG_STREAM_NAME"} & snapped.keys()
 
 
-def test_the_reserved_names_are_those_that_configuration_refuses() -> None:
-    assert set(RESERVED_VARIABLES) == RESERVED
+def test_no_owner_sets_a_reserved_name() -> None:
+    seen = env("python3.12", replace(FACTS, environment=dict.fromkeys(sorted(RESERVED_VARIABLES), "mine")))
+    assert "mine" not in seen.values()
