@@ -62,6 +62,9 @@ class Owner(Protocol):
     def broke(self, environment: Environment) -> None:
         """The environment can't take work until `freed`."""
 
+    def finishing(self, environment: Environment) -> None:
+        """It has answered and will be `freed` as soon as its runtime asks for the next event."""
+
     def retire(self, environment: Environment, reason: str) -> None: ...
 
     def record(self, record: InitRecord | AttemptPart | UserEvents) -> None: ...
@@ -115,6 +118,8 @@ class Environment:
         self._init_us: int | None = None
         self._exit_seen: asyncio.Event = asyncio.Event()
         self._has_program = False
+        self._asks_itself = False
+        """The runtime asks for its next event by a request of its own, some hundred microseconds after its answer."""
         self._timer: asyncio.TimerHandle | None = None
         self._deadline_s = 0.0
         """When the running attempt times out, in the loop's time; 0: nothing runs."""
@@ -185,6 +190,7 @@ class Environment:
         self._exit_seen.clear()
         try:
             async with self._steps:
+                self._asks_itself = plan.carrier == HTTP
                 if plan.carrier == HTTP:
                     assert self._door is not None
                     self._channel, theirs = self._shared.carriers.open_http(self, self._sandbox, self._door), None
@@ -451,6 +457,8 @@ class Environment:
         )
         self._earlier = b""
         self.work = None
+        if self._asks_itself and self.state is State.INVOKING:
+            self._shared.owner.finishing(self)
         work.finish(result)
 
     def _fault(self, text: str) -> None:

@@ -34,6 +34,12 @@ from .work import Work
 FREEZE_AFTER_S = 0.02
 """An environment that has been idle this long is frozen: background work stops, a next request a moment later doesn't
 pay for a thaw."""
+FINISH_GRACE_S = 0.02
+"""How long a request waits for a runtime that has answered to ask for its next event, before an environment is started
+for it: runtimes ask within a fraction of a millisecond, and some only when they have done other work."""
+WAITS_IN_A_ROW_MAX = 32
+"""Requests in a row that found a runtime between its answer and its next question; then traffic is steady enough for a
+spare, and the one works while the other asks."""
 SWEEP_EVERY_S = 1.0
 WAIT_S_MAX = 60.0
 """How long accepted work waits for an environment on a full node before it is answered as a failure of the service."""
@@ -61,6 +67,8 @@ class Entry:
     pool: Pool[Environment, tuple[int, Work]]
     blueprint: Blueprint
     is_obsolete: bool = False
+    waits: int = 0
+    """Requests in a row that waited for a runtime to ask for its next event."""
     is_starved: bool = False
     """Waits for room: stands in the node's line of starved entries."""
 
@@ -131,10 +139,19 @@ class Environments:
         """Run work now, or as soon as an environment is ready for it."""
         environment = entry.pool.lease()
         if environment is not None:
+            entry.waits = 0
             environment.lease()
             environment.run(work)
             return
-        self._start(entry, entry.pool.wait((self._clock.monotonic_ns(), work)))
+        missing = entry.pool.wait((self._clock.monotonic_ns(), work))
+        self._start(entry, missing)
+        if missing == 0 and entry.pool.mending:
+            entry.waits += 1
+            if entry.waits >= WAITS_IN_A_ROW_MAX:
+                entry.waits = 0
+                self._start(entry, 1)
+            else:
+                asyncio.get_running_loop().call_later(FINISH_GRACE_S, self._count_again, entry)
 
     def _start(self, entry: Entry, wanted: int) -> None:
         for _ in range(wanted):
@@ -231,6 +248,19 @@ class Environments:
         entry = self._entry_of(environment)
         if entry is not None:
             entry.pool.mend(environment)
+
+    def finishing(self, environment: Environment) -> None:
+        """Whoever comes now may count on it for a moment, instead of starting an environment of its own."""
+        entry = self._entry_of(environment)
+        if entry is not None:
+            entry.pool.mend(environment)
+
+    def _count_again(self, entry: Entry) -> None:
+        """Those who waited for a runtime to ask for its next event have waited long enough."""
+        for environment in list(entry.pool.mending):
+            if environment.state is State.INVOKING:
+                entry.pool.mending.discard(environment)
+        self._replenish(entry)
 
     def retire(self, environment: Environment, reason: str) -> None:
         """Take an environment out and tear it down in the background."""

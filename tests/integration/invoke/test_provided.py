@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from typing import Any
 
 import pytest
 from tests.support import function
+
+from lambent.environments.service import WAITS_IN_A_ROW_MAX
 
 BASH = """#!/bin/bash
 set -eu
@@ -46,6 +49,33 @@ def test_a_shell_script_is_a_runtime(lambda_: Any, runtime: str) -> None:
         assert answer["FunctionError"] == "Unhandled"
         assert body == {"errorMessage": "as asked", "errorType": "Asked"}
         assert invoke(lambda_, name, 1)[1]["got"] == 1
+
+
+LATE = """#!/bin/bash
+API="http://$AWS_LAMBDA_RUNTIME_API/2018-06-01/runtime"
+while true; do
+  ID=$(curl -sS -D - -o /dev/null "$API/invocation/next" | grep -i '^lambda-runtime-aws-request-id:' | tr -d '\\r' | cut -d' ' -f2)
+  curl -sS -X POST "$API/invocation/$ID/response" -d "\\"$AWS_LAMBDA_LOG_STREAM_NAME\\"" > /dev/null
+  sleep LATE_S
+done
+"""
+
+
+def test_a_runtime_that_does_other_work_before_it_asks_is_not_waited_for(lambda_: Any) -> None:
+    with function(lambda_, LATE.replace("LATE_S", "5"), runtime="provided.al2023", handler="any", Timeout=10) as name:
+        begin = time.monotonic()
+        streams = [invoke(lambda_, name, number)[1] for number in range(2)]
+        took_s = time.monotonic() - begin
+    assert streams[0] != streams[1]
+    assert took_s < 5
+
+
+def test_steady_traffic_gets_a_spare(lambda_: Any) -> None:
+    """Each call comes before the shell has asked for its next event; after WAITS_IN_A_ROW_MAX of them there are two."""
+    code = LATE.replace("sleep LATE_S\n", "")
+    with function(lambda_, code, runtime="provided.al2023", handler="any", Timeout=10, MemorySize=1_769) as name:
+        streams = {invoke(lambda_, name, number)[1] for number in range(3 * WAITS_IN_A_ROW_MAX)}
+    assert len(streams) >= 2
 
 
 def test_without_a_bootstrap_the_answer_says_where_it_was_looked_for(lambda_: Any) -> None:

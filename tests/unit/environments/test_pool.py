@@ -96,6 +96,18 @@ def test_whoever_counted_on_an_environment_that_could_not_be_reset_misses_one_ag
     assert pool.missing == 1
 
 
+def test_whoever_comes_while_one_is_about_to_be_free_waits_for_it_and_a_second_one_starts_another() -> None:
+    pool, (member,) = pool_with_idle(1)
+    pool.lease()
+    pool.mend(member)  # answered, and not yet asking for the next event
+    assert not pool.needs_environment
+    assert pool.wait("a") == 0
+    assert pool.needs_environment
+    assert pool.wait("b") == 1
+    assert pool.free(member, 1) == "a"
+    assert member not in pool.mending
+
+
 def test_more_ends_than_begins_is_a_bug() -> None:
     with pytest.raises(AssertionError):
         Pool[Member, str]().start_ends(None)
