@@ -15,7 +15,7 @@ KEYS = {
     "G7": ("per_s", "p99_us", "cpu_us"),
     "G8": ("p50_us", "per_s", "cpu_us"),
     "G8, 4 environments": ("per_s", "p99_us", "cpu_us"),
-    "G9": ("cpu_us", "wall_us"),
+    "G9": ("cpu_us", "per_s"),
     "G12": ("listening_ms", "memory_mb", "cpu_percent"),
 }
 

@@ -32,9 +32,17 @@ class Target:
     path: str
     is_signed: bool = True
     body: bytes = EVENT
+    headers: tuple[tuple[str, str], ...] = ()
+    """Instead of the usual signing headers."""
+
+    def signing(self) -> tuple[tuple[str, str], ...]:
+        """The headers that sign the request; none for references that know no signatures."""
+        if self.headers or not self.is_signed:
+            return self.headers
+        return (("Authorization", AUTHORIZATION), ("X-Amz-Date", "20260101T000000Z"))
 
     def request(self) -> bytes:
-        signing = f"Authorization: {AUTHORIZATION}\r\nX-Amz-Date: 20260101T000000Z\r\n" if self.is_signed else ""
+        signing = "".join(f"{name}: {value}\r\n" for name, value in self.signing())
         return (
             f"POST {self.path} HTTP/1.1\r\nHost: {self.host}:{self.port}\r\n{signing}"
             f"Content-Length: {len(self.body)}\r\n\r\n"
@@ -137,8 +145,8 @@ def throughput(target: Target, *, connections: int, seconds: float) -> Throughpu
     wrk = shutil.which("wrk")
     if wrk is None:
         raise FileNotFoundError("wrk is not installed (apt-get install wrk)")
-    headers = f'wrk.headers["Authorization"] = "{AUTHORIZATION}"\nwrk.headers["X-Amz-Date"] = "20260101T000000Z"\n'
-    script = f'wrk.method = "POST"\nwrk.body = [==[{target.body.decode()}]==]\n' + (headers if target.is_signed else "")
+    headers = "".join(f'wrk.headers["{name}"] = "{value}"\n' for name, value in target.signing())
+    script = f'wrk.method = "POST"\nwrk.body = [==[{target.body.decode()}]==]\n' + headers
     with tempfile.TemporaryDirectory() as folder:
         lua = Path(folder, "post.lua")
         lua.write_text(script)

@@ -45,7 +45,7 @@ def _cold(server: Lambent, name: str) -> Callable[[], Measurement]:
 
 
 def run(rounds: int) -> list[Comparison]:
-    """Cold starts of Python, Node and a shell script against a bare interpreter; then the server at rest."""
+    """Cold starts of Python against a bare interpreter; then the server at rest."""
     with lambent() as server:
         server.deploy("cold", {"app.py": ECHO_PYTHON})
         arms: dict[str, Callable[[], Measurement]] = {"B_py": _bare, "python, fresh interpreter": _cold(server, "cold")}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from .output import print_json, say
+from .output import print_json, say, working
 from .remote import client, name_argument, remote
 
 
@@ -17,7 +17,8 @@ def command(names: tuple[str, ...], endpoint: str | None, region: str | None, as
 
     with client(endpoint, region) as server:
         for name in names:
-            server.call("DELETE", function_path(name))
+            with working(f"Deleting {name}"):
+                server.call("DELETE", function_path(name))
             if not as_json:
                 say(f"{name} is deleted.")
     if as_json:
