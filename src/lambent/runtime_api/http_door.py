@@ -18,9 +18,10 @@ from .documents import EXTENSIONS_NOT_SERVED, LOGS_NOT_SERVED, TELEMETRY_NOT_SER
 from .http_channel import RESULT_BODY, HttpChannel, Post
 from .machine import Move, Refused
 
-SANDBOX_LIMITS = Limits(idle_s=None, connections=256, backlog=128)
+SANDBOX_LIMITS = Limits(idle_s=None, connections=256, backlog=128, write_high_bytes=0)
 """Bounds of one sandbox's listener. No idle limit: a runtime's connection is quiet for as long as its handler runs or
-its environment is frozen."""
+its environment is frozen. Nothing waits unsent: uvloop keeps what is below the mark until the end of its turn, and the
+202 for a result would come only after the result was written down and passed on."""
 
 _RUNTIME = b"/2018-06-01/"
 _INVOCATION = b"/2018-06-01/runtime/invocation/"
