@@ -13,7 +13,9 @@ from lambent.commands import output
 from lambent.commands.output import working
 
 
-def test_a_long_step_says_one_line_in_a_pipe(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_long_step_says_one_line_in_a_pipe(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     assert output.SILENT_S == 1.0
     monkeypatch.setattr(output, "SILENT_S", 0.0)
     with working("Sending hello") as words:
