@@ -26,6 +26,7 @@ from lambent import __version__
 from lambent.assembly import node as nodes
 from lambent.assembly.privileges import UnknownUser, become, server_identity
 from lambent.commands.banner import render
+from lambent.http import listen
 from lambent.runtimes.catalogue import IDENTIFIERS, State
 from lambent.runtimes.discovery import Places
 from lambent.runtimes.service import Runtimes, discover
@@ -78,7 +79,7 @@ def prepare(settings: Settings) -> Prepared:
     ready = None
     if settings.server.ready_file:
         ready = os.open(settings.server.ready_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-    listener = _listen(settings.server.host, settings.server.port)
+    listener = listen(settings.server.host, settings.server.port)
     low_water_bytes = settings.storage.disk_low_water_mb * 1_048_576
     data = open_data_directory(settings.server.data_dir, owner=identity, free_bytes_min=low_water_bytes)
     try:
@@ -184,20 +185,6 @@ def _tell(descriptor: int, facts: dict[str, Any]) -> None:
     document = {"endpoint": facts["endpoint"], "tier": facts["tier"], "pid": os.getpid()}
     os.write(descriptor, json.dumps(document).encode() + b"\n")
     os.close(descriptor)
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    listener = socket.socket(family, kind, protocol)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(4_096)
-        listener.setblocking(False)
-    except BaseException:
-        listener.close()
-        raise
-    return listener
 
 
 def _is_loopback(host: str) -> bool:

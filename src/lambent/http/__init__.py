@@ -3,7 +3,7 @@
 from .exchange import Exchange
 from .limits import Limits
 from .message import Application, BodySink, Buffered, Request, Streamed
-from .server import Reaper, Server, serve
+from .server import Reaper, Server, listen, serve
 
 __all__ = [
     "Application",
@@ -15,5 +15,6 @@ __all__ = [
     "Request",
     "Server",
     "Streamed",
+    "listen",
     "serve",
 ]

@@ -159,42 +159,39 @@ class Server:
             task.result()
 
 
-def listen(host: str, port: int, backlog: int) -> list[socket.socket]:
-    """Listening TCP sockets on every address of `host`, all on one port (0: one that the kernel picks)."""
-    infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    sockets: list[socket.socket] = []
+def listen(host: str, port: int) -> socket.socket:
+    """A listening TCP socket on the first address of `host` (port 0: one that the kernel picks); the kernel queues who
+    comes before `serve`. Raises OSError when the address can't be had.
+    """
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    listener = socket.socket(family, kind, protocol)
     try:
-        for family, address in dict.fromkeys((info[0], info[4][0]) for info in infos):
-            sock = socket.create_server((str(address), port), family=family, backlog=backlog)
-            sockets.append(sock)
-            port = sock.getsockname()[1]
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(Limits().backlog)
+        listener.setblocking(False)
     except BaseException:
-        for sock in sockets:
-            sock.close()
+        listener.close()
         raise
-    return sockets
+    return listener
 
 
 async def serve(
     app: Application,
-    sock: socket.socket | None = None,
+    sock: socket.socket,
     limits: Limits | None = None,
     *,
-    host: str = "127.0.0.1",
-    port: int = 0,
     clock: Clock | None = None,
     reaper: Reaper | None = None,
     origin: Any = None,
 ) -> Server:
-    """Serve `app` on a listening socket that is handed over, or on `host` and `port`.
+    """Serve `app` on a listening socket, which is handed over.
 
     `reaper` may be shared by many servers; `origin` is put on every request: who stands behind this listener.
-    Raises OSError when the address can't be had.
     """
     limits = limits or Limits()
     clock = clock or SystemClock()
-    sockets = [sock] if sock is not None else listen(host, port, limits.backlog)
     service = Service(app, limits, asyncio.get_running_loop(), origin)
-    server = Server(service, reaper or Reaper(clock), sockets)
+    server = Server(service, reaper or Reaper(clock), [sock])
     await server.accept()
     return server

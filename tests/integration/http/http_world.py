@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from lambent.domain.clock import ManualClock
-from lambent.http import Buffered, Exchange, Limits, Reaper, Server, Streamed, serve
+from lambent.http import Buffered, Exchange, Limits, Reaper, Server, Streamed, listen, serve
 
 Reply = tuple[int, dict[bytes, bytes], bytes]
 
@@ -97,7 +97,7 @@ class World:
         self.clients: list[Client] = []
 
     async def open(self, limits: Limits | None = None) -> None:
-        self.server = await serve(self.app, limits=limits, clock=self.clock, reaper=self.reaper)
+        self.server = await serve(self.app, listen("127.0.0.1", 0), limits=limits, clock=self.clock, reaper=self.reaper)
 
     async def connect(self) -> Client:
         client = Client(*await asyncio.open_connection(*self.server.addresses[0][:2]))

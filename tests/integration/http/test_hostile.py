@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.integration.http.http_world import World
 
-from lambent.http import Buffered, Exchange, serve
+from lambent.http import Buffered, Exchange, listen, serve
 
 Run = Callable[..., None]
 H = b"Host: a\r\n"
@@ -197,7 +197,7 @@ def test_whatever_comes_the_split_does_not_matter_and_nothing_breaks(pieces: lis
         recorder = Recorder()
         reports: list[dict[str, object]] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, context: reports.append(context))
-        server = await serve(recorder)
+        server = await serve(recorder, listen("127.0.0.1", 0))
         reader, writer = await asyncio.open_connection(*server.addresses[0][:2])
         for part in parts:
             writer.write(part)

@@ -11,7 +11,7 @@ import pytest
 from tests.unit.packages.test_archive import zipped
 
 from lambent.domain.clock import ManualClock
-from lambent.http import serve
+from lambent.http import listen, serve
 from lambent.packages.download import Downloads, Locations
 from lambent.packages.store import Packages
 
@@ -28,7 +28,7 @@ def run(tmp_path: Path, scenario: Callable[[Packages, Locations, ManualClock, Ge
         base: list[str] = []
         locations = Locations(lambda: base[0], SECRET, clock)
         downloads = Downloads(packages, locations)
-        server = await serve(downloads)
+        server = await serve(downloads, listen("127.0.0.1", 0))
         host, port = server.addresses[0][:2]
         base.append(f"http://{host}:{port}")
 

@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 
 from lambent.api.door import PublicDoor
 from lambent.domain.clock import SystemClock
-from lambent.http import serve
+from lambent.http import listen, serve
 from lambent.identity.sigv4 import SigV4
 
 START_LIMIT_S = 10.0
@@ -34,7 +34,7 @@ class Running:
 
     async def _main(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        server = await serve(self.door)
+        server = await serve(self.door, listen("127.0.0.1", 0))
         self.port = server.addresses[0][1]
         self._ready.set()
         await self._stop.wait()

@@ -22,7 +22,7 @@ from lambent.api.door import PublicDoor
 from lambent.api.resources.logs import register
 from lambent.domain.clock import SystemClock
 from lambent.domain.names import Scope
-from lambent.http import Request, serve
+from lambent.http import Request, listen, serve
 from lambent.telemetry.logs import Logs
 from lambent.telemetry.segments import FileRecords
 
@@ -69,7 +69,7 @@ class LogsServer:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         door = PublicDoor(ReadingTheScope())
         register(door, Logs(self.records, SystemClock()))
-        server = await serve(door)
+        server = await serve(door, listen("127.0.0.1", 0))
         self._port = server.addresses[0][1]
         self._ready.set()
         await self._stop.wait()

@@ -17,7 +17,7 @@ TEXT = (ROOT / "ARCHITECTURE.md").read_text()
 HOMES = {
     "Request": "http/message.py", "Exchange": "http/exchange.py", "BodySink": "http/message.py",
     "Buffered": "http/message.py", "Streamed": "http/message.py", "Application": "http/message.py",
-    "serve": "http/server.py", "Server": "http/server.py",
+    "listen": "http/server.py", "serve": "http/server.py", "Server": "http/server.py",
     "Caller": "identity/model.py", "SandboxOrigin": "identity/model.py", "Authenticator": "api/ports.py",
     "Answer": "api/ports.py", "Functions": "functions/service.py", "FunctionVersion": "functions/model.py",
 }  # fmt: skip
