@@ -12,16 +12,22 @@ import pytest
 
 from lambent.domain.names import FunctionRef
 from lambent.functions.model import (
+    Alias,
     Code,
     Configuration,
     Durable,
+    EventInvoke,
     FileSystem,
     Function,
     FunctionVersion,
     Image,
     LayerReference,
     Logging,
+    Policy,
+    Provisioned,
     Receipt,
+    RuntimeManagement,
+    Url,
     Vpc,
 )
 from lambent.functions.store import FunctionStore, LostRace
@@ -141,6 +147,17 @@ def test_everything_comes_back_as_it_was_written(opened: Opened, configuration: 
         reserved=0,
         tags={"b": "1", "a": ""},
         receipt=Receipt("invocation", "revision", "1"),
+        aliases={"live": Alias("live", "9", "revision-a", "d", {"10": 0.25}), "old": Alias("old", "2", "revision-b")},
+        policies={"": Policy("revision-p", {"Version": "2012-10-17", "Id": "default", "Statement": [{"Sid": "ü"}]})},
+        event_invokes={"$LATEST": EventInvoke(5, 0, 60, "arn:success", None), "live": EventInvoke(6)},
+        urls={
+            "": Url("a" * 32, "NONE", 1, 2, {"AllowOrigins": ["*"]}, "BUFFERED"),
+            "live": Url("b" * 32, "AWS_IAM", 3),
+        },
+        provisioned={"live": Provisioned(3, 4)},
+        runtime_management={"9": RuntimeManagement("Manual", "arn:runtime")},
+        recursive_loop="Allow",
+        code_signing_arn="arn:csc",
     )
 
     async def scenario(store: FunctionStore) -> None:

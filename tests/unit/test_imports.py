@@ -12,7 +12,19 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src" / "lambent"
 CONCEPTS = frozenset(
-    {"functions", "packages", "runtimes", "concurrency", "environments", "invocations", "telemetry", "metering"}
+    {
+        "functions",
+        "layers",
+        "mappings",
+        "signing",
+        "packages",
+        "runtimes",
+        "concurrency",
+        "environments",
+        "invocations",
+        "telemetry",
+        "metering",
+    }
 )
 PORT = "sandbox.port"
 EVERYTHING = "everything"

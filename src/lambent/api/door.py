@@ -131,7 +131,7 @@ class PublicDoor:
     @property
     def operations_served(self) -> list[str]:
         """Names of the operations that do not answer 501."""
-        return sorted([*self._handlers, *(INVOKE_FAMILY if self._invoke is not None else ())])
+        return sorted([*self._handlers, *(self._invoke.operations if self._invoke is not None else ())])
 
     # The HTTP core's application
 

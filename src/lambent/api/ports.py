@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -51,6 +51,10 @@ class RequestContext:
 
 class InvokeDoor(Protocol):
     """Takes over the Invoke family, exchange and all: nothing on that way may be generic."""
+
+    @property
+    def operations(self) -> Collection[str]:
+        """Those of the family that it serves; it refuses the others itself."""
 
     def handle(self, exchange: Exchange, caller: Caller, operation: str, params: dict[str, Any]) -> None:
         """Answer now or later; never block.

@@ -13,16 +13,22 @@ import orjson
 
 from ..domain.names import FunctionRef
 from .model import (
+    Alias,
     Code,
     Configuration,
     Durable,
+    EventInvoke,
     FileSystem,
     Function,
     FunctionVersion,
     Image,
     LayerReference,
     Logging,
+    Policy,
+    Provisioned,
     Receipt,
+    RuntimeManagement,
+    Url,
     Vpc,
 )
 
@@ -59,10 +65,23 @@ def decode_function(
         members["serving"] = _read_version(ref, "$LATEST", members["serving"])
     if "receipt" in members:
         members["receipt"] = Receipt(*members["receipt"])
+    for name, shape in _BY_QUALIFIER.items():
+        if name in members:
+            members[name] = {key: shape(**one) for key, one in members[name].items()}
     if versions:
         members["versions"] = versions
     return Function(ref, revision, **members)
 
+
+_BY_QUALIFIER: dict[str, Any] = {
+    "aliases": Alias,
+    "policies": Policy,
+    "event_invokes": EventInvoke,
+    "urls": Url,
+    "provisioned": Provisioned,
+    "runtime_management": RuntimeManagement,
+}
+"""Members of a function that are tables of flat values."""
 
 _Defaults = tuple[tuple[str, Any], ...]
 

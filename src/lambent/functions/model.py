@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from ..domain.limits import EPHEMERAL_MB_DEFAULT, MEMORY_MB_DEFAULT, TIMEOUT_S_DEFAULT
 from ..domain.names import LATEST, FunctionRef
@@ -16,9 +17,20 @@ RUNTIME_CLIENT_VARIABLE = "LAMBENT_RUNTIME_CLIENT"
 """Environment variable with which one function chooses its runtime client against the server's setting."""
 RUNTIME_CLIENTS = ("lambent", "official")
 
+UNQUALIFIED = ""
+"""Key of what belongs to a function as named without a qualifier."""
+
 CREATING_REASON = "The function is being created."
 CREATING_CODE = "Creating"
 """Reason and code of a creation and, word for word, of an ordinary update."""
+
+
+_NOTHING: Mapping[str, Any] = {}
+
+
+def _nothing() -> Mapping[str, Any]:
+    """The one empty table: ten thousand functions at rest share it."""
+    return _NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +137,6 @@ class Configuration:
         return None if self.environment is None else self.environment.get(RUNTIME_CLIENT_VARIABLE)
 
 
-_NOTHING: Mapping[str, str] = {}
-
-
 @dataclass(frozen=True, slots=True)
 class Code:
     """Which package runs. The archive's bytes are never re-packed: its hash is what deployment tools compare."""
@@ -194,6 +203,75 @@ class Receipt:
 
 
 @dataclass(frozen=True, slots=True)
+class Alias:
+    """A name for a version, and perhaps a share of the traffic for another one."""
+
+    name: str
+    version: str
+    """The primary version: `$LATEST` or a number."""
+    revision_id: str
+    description: str = ""
+    weights: Mapping[str, float] = field(default_factory=_nothing)
+    """Shares of additional versions, 0.0 to 1.0; the primary gets the rest. The service allows one entry."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The resource policy of a function, version or alias: one document, edited by statement or as a whole."""
+
+    revision_id: str
+    document: Mapping[str, Any]
+    """The policy as JSON, members in the order they are shown: Version, Id, Statement."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventInvoke:
+    """How asynchronous invocations of one qualifier are retried and where they are reported; None: the default."""
+
+    modified_ms: int
+    retries: int | None = None
+    age_s: int | None = None
+    on_success: str | None = None
+    """ARN of the destination."""
+    on_failure: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Url:
+    """A function URL's configuration."""
+
+    id: str
+    """32 lower-case letters and digits: the host's first label, fixed for the configuration's life."""
+    auth_type: str
+    """NONE or AWS_IAM."""
+    created_ms: int
+    modified_ms: int | None = None
+    """None until the first update."""
+    cors: Mapping[str, Any] | None = None
+    """The members that were given with a value, by the API's names."""
+    invoke_mode: str | None = None
+    """BUFFERED or RESPONSE_STREAM when ever given, else None."""
+
+
+@dataclass(frozen=True, slots=True)
+class Provisioned:
+    """Environments to be kept initialised for a version or an alias; what really is there, `environments/` knows."""
+
+    requested: int
+    modified_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeManagement:
+    """When a version's runtime may be replaced by a newer one."""
+
+    update_on: str
+    """Auto, FunctionUpdate or Manual."""
+    runtime_version_arn: str | None = None
+    """With Manual only."""
+
+
+@dataclass(frozen=True, slots=True)
 class Function:
     """A function with all its versions: the unit that is stored and swapped."""
 
@@ -205,7 +283,7 @@ class Function:
     serving: FunctionVersion | None = None
     """What invocations of $LATEST run while `latest` may not: the state before an update that is not (or never will be)
     applied. None: `latest` serves."""
-    versions: Mapping[str, FunctionVersion] = field(default_factory=dict)
+    versions: Mapping[str, FunctionVersion] = field(default_factory=_nothing)
     """Published versions by number, ascending."""
     next_version: int = 1
     """The number the next published version gets; it only grows, so numbers are never used again."""
@@ -215,8 +293,23 @@ class Function:
     """$LATEST's description when that version was published (the version's own may differ)."""
     reserved: int | None = None
     """Reserved concurrency; 0 throttles everything, None: not set."""
-    tags: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=_nothing)
     receipt: Receipt | None = None
+    aliases: Mapping[str, Alias] = field(default_factory=_nothing)
+    """By name, in order of the name."""
+    policies: Mapping[str, Policy] = field(default_factory=_nothing)
+    """By qualifier; `UNQUALIFIED` for the function's own."""
+    event_invokes: Mapping[str, EventInvoke] = field(default_factory=_nothing)
+    """By qualifier; `$LATEST` where none was given."""
+    urls: Mapping[str, Url] = field(default_factory=_nothing)
+    """By alias; `UNQUALIFIED` for $LATEST."""
+    provisioned: Mapping[str, Provisioned] = field(default_factory=_nothing)
+    """By version number or alias."""
+    runtime_management: Mapping[str, RuntimeManagement] = field(default_factory=_nothing)
+    """By version, `$LATEST` among them; missing: Auto."""
+    recursive_loop: str = "Terminate"
+    """Terminate or Allow."""
+    code_signing_arn: str | None = None
 
     def find(self, qualifier: str | None) -> FunctionVersion | None:
         """The version as the API shows it; None when there is no such version."""
@@ -235,7 +328,8 @@ class Change:
     """What listeners hear after a write: the function in memory is already the new one."""
 
     kind: str
-    """`updated` (created, code, configuration or state changed), `deleted`, `concurrency`."""
+    """`updated` (created, code, configuration or state changed), `deleted`, `concurrency` (reserved), `provisioned`
+    (provisioned concurrency, or an alias that has some)."""
     ref: FunctionRef
     version: str | None
     """The version concerned; None: the whole function."""

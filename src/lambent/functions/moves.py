@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from ..domain.errors import FunctionNotFound, InvalidParameterValue, PreconditionFailed, ResourceConflict
 from ..domain.names import LATEST, FunctionRef
 from .model import CREATING_CODE, CREATING_REASON, Code, Configuration, Function, FunctionVersion, Receipt
+
+T = TypeVar("T")
 
 INVALID_RUNTIME = "InvalidRuntime"
 """Reason code of a version whose runtime this machine does not have."""
@@ -242,7 +244,23 @@ def without_version(function: Function, number: str) -> Function:
     if number not in function.versions:
         return function
     versions = {one: version for one, version in function.versions.items() if one != number}
-    return replace(function, versions=versions)
+    return without_settings(replace(function, versions=versions), number)
+
+
+def without_settings(function: Function, qualifier: str) -> Function:
+    """The function without everything that was set for one version or alias, which is going."""
+    return replace(
+        function,
+        policies=_without(function.policies, qualifier),
+        event_invokes=_without(function.event_invokes, qualifier),
+        urls=_without(function.urls, qualifier),
+        provisioned=_without(function.provisioned, qualifier),
+        runtime_management=_without(function.runtime_management, qualifier),
+    )
+
+
+def _without(table: Mapping[str, T], key: str) -> Mapping[str, T]:
+    return {one: value for one, value in table.items() if one != key} if key in table else table
 
 
 def missing(configuration: Configuration, runtimes: RuntimeChoice) -> str | None:

@@ -10,14 +10,12 @@ from bisect import bisect_right, insort
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+from ..domain.documents import WRITE_ATTEMPTS_MAX
 from ..domain.errors import FunctionNotFound, ServiceFault
 from ..domain.names import LATEST, FunctionRef, Scope
 from .account import AccountLimits, Accounts
 from .model import Change, Function, FunctionVersion
 from .store import FunctionStore, LostRace
-
-WRITE_ATTEMPTS_MAX = 100
-"""How often a change is decided again after losing the race for the stored revision."""
 
 Decision = Callable[[Function | None], Function | None]
 """What stands → what is to stand: the same object (nothing to write), another one, or None (delete). Raises the errors
@@ -152,3 +150,16 @@ def _changes(old: Function | None, new: Function | None) -> Iterator[Change]:
         yield Change("deleted", new.ref, number)
     if (None if old is None else old.reserved) != new.reserved:
         yield Change("concurrency", new.ref, None)
+    if _provisioned(old) != _provisioned(new):
+        yield Change("provisioned", new.ref, None)
+
+
+def _provisioned(function: Function | None) -> dict[str, tuple[str, int]]:
+    """What provisioned concurrency is asked for: by qualifier, the version meant and the number."""
+    if function is None or not function.provisioned:
+        return {}
+    aliases = function.aliases
+    return {
+        qualifier: (aliases[qualifier].version if qualifier in aliases else qualifier, one.requested)
+        for qualifier, one in function.provisioned.items()
+    }

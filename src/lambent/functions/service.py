@@ -305,6 +305,20 @@ class Functions:
 
         await self._change(ref, decide)
 
+    async def change(self, ref: FunctionRef, decide: Callable[[Function], Function]) -> Function:
+        """Any other change: `decide` is given what stands and answers what shall stand, or raises what the caller reads;
+        it may be called again when others write meanwhile. Raises FunctionNotFound with the unqualified ARN.
+
+        For what has no states of its own: aliases, policies, tags, and the settings of qualifiers.
+        """
+        function = await self._change(ref, lambda old: decide(moves.existing(old, ref)))
+        assert function is not None
+        return function
+
+    def stamp(self) -> Stamp:
+        """The moment, and fresh RevisionIds, for a decision given to `change`."""
+        return self._stamp()
+
     # How a change is carried out.
 
     def _unchanged(self, function: Function | None, ref: FunctionRef, revision_id: str | None) -> Function:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from ..domain.documents import LostRace
 from ..domain.names import FunctionRef
 from .model import Function
 
-
-class LostRace(Exception):
-    """A conditional write found another revision than it was based on (or the name taken, or gone): look again."""
+__all__ = ["FunctionStore", "LostRace"]
 
 
 class FunctionStore(Protocol):

@@ -12,6 +12,7 @@ from tests.unit.functions.test_function_service import SlowStore
 
 from lambent.concurrency.admission import Admission, Kind, Throttle
 from lambent.domain.clock import ManualClock
+from lambent.domain.documents import WRITE_ATTEMPTS_MAX
 from lambent.domain.errors import (
     CodeStorageExceeded,
     InvalidParameterValue,
@@ -35,7 +36,6 @@ from lambent.domain.limits import (
     UNRESERVED_CONCURRENCY_MIN,
 )
 from lambent.functions.account import AccountLimits
-from lambent.functions.registry import WRITE_ATTEMPTS_MAX
 from lambent.functions.rules import check_layers, check_name, check_request, check_tags
 from lambent.functions.service import SETTLE_WAIT_S
 from lambent.functions.store import LostRace

@@ -73,6 +73,8 @@ class Events(Protocol):
 class InvokeDoor:
     """Answers Invoke and InvokeAsync; InvokeWithResponseStream says that it is not served yet."""
 
+    operations = ("Invoke", "InvokeAsync")
+
     def __init__(
         self,
         *,

@@ -1,0 +1,1 @@
+"""Layers: immutable numbered versions of archives, shared by policies, seen by functions at /opt."""

@@ -1,0 +1,1 @@
+"""Event source mappings: which source feeds which function, and by which rules."""

@@ -1,0 +1,1 @@
+"""Code signing: whom an account trusts to have made a package."""
