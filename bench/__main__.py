@@ -1,4 +1,4 @@
-"""`python -m bench [warm|cold|door …] [--rounds N] [--out FILE]`: run benchmarks, print tables, keep all rounds as JSON."""
+"""`python -m bench [warm|cold|door|control …] [--rounds N] [--out FILE]`: run benchmarks, print tables, keep all rounds as JSON."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ KEYS = {
     "G8": ("p50_us", "per_s", "cpu_us"),
     "G8, 4 environments": ("per_s", "p99_us", "cpu_us"),
     "G9": ("cpu_us", "per_s"),
+    "control operations": ("p50_ms", "p99_ms", "cpu_ms"),
+    "functions at rest": ("listening_ms", "memory_mb", "more_listening_ms", "more_memory_mb"),
     "G12": ("listening_ms", "memory_mb", "cpu_percent"),
 }
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("names", nargs="*", default=["warm", "cold", "door"], help="warm, cold, door")
+    parser.add_argument("names", nargs="*", default=["warm", "cold", "door"], help="warm, cold, door, control")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", type=Path, default=None, help="JSON file for all rounds")
     options = parser.parse_args()

@@ -104,6 +104,12 @@ class Lambent:
         return Target(self.host, self.port, f"/2015-03-31/functions/{name}/invocations")
 
 
+def variables(more: dict[str, str] | None = None) -> dict[str, str]:
+    """The environment of a server under measurement: nothing of the shell's settings."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "LAMBENT_"))}
+    return env | {"PYTHONPATH": str(ROOT / "src"), "LAMBENT_LIMITS_ACCOUNT_CONCURRENCY": "100000", **(more or {})}
+
+
 @contextmanager
 def lambent(
     *arguments: str,
@@ -117,23 +123,23 @@ def lambent(
     Concurrency is raised, so that the account's published request rate (10 × concurrency a second) does not decide.
     """
     base = Path(tempfile.mkdtemp(prefix="lambent-bench-"))
-    env = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "LAMBENT_"))}
-    env |= {"PYTHONPATH": str(ROOT / "src"), "LAMBENT_LIMITS_ACCOUNT_CONCURRENCY": "100000", **(environment or {})}
+    env = variables(environment)
     for runtime in runtimes:
         command = [sys.executable, "-m", "lambent", "runtimes", "add", runtime]
         subprocess.run(command, env=env | {"LAMBENT_DATA_DIR": str(base / "data")}, check=True, capture_output=True)
     try:
         if is_settled:
-            with _started(base, arguments, env):
+            with started(base, arguments, env):
                 pass
-        with _started(base, arguments, env) as server:
+        with started(base, arguments, env) as server:
             yield server
     finally:
         shutil.rmtree(base, ignore_errors=True)
 
 
 @contextmanager
-def _started(base: Path, arguments: tuple[str, ...], env: dict[str, str]) -> Iterator[Lambent]:
+def started(base: Path, arguments: tuple[str, ...], env: dict[str, str]) -> Iterator[Lambent]:
+    """A server on the data directory below `base`, new or old, for the length of the block."""
     ready, log = base / "ready.json", base / "server.log"
     ready.unlink(missing_ok=True)
     begin = time.perf_counter()
