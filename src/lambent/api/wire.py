@@ -143,6 +143,9 @@ def render(error: BaseException, request_id: str) -> ErrorAnswer:
         document["Reason"] = error.reason
         if error.retry_after_s is not None:
             headers.append((b"retry-after", str(error.retry_after_s).encode()))
+    if isinstance(error, errors.NotServed) and message is not None:
+        # Older SDKs read the message of a code that their model lacks from here, and from nowhere else.
+        headers.append((b"x-amzn-error-message", message.encode("latin-1", "replace")))
     if isinstance(error, UnknownOperation) and error.allowed:
         headers.append((b"allow", ", ".join(error.allowed).encode()))
     if row.type is not None and getattr(error, "typed", True):

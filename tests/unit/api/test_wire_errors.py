@@ -75,6 +75,11 @@ def test_a_throttle_carries_its_reason_and_when_to_come_back() -> None:
     assert b"retry-after" not in dict(render(errors.TooManyRequests("x"), "id").headers)
 
 
+def test_what_is_not_served_is_read_by_sdks_that_take_unknown_codes_messages_from_a_header() -> None:
+    assert (b"x-amzn-error-message", b"later") in render(errors.NotServed("later"), "id").headers
+    assert b"x-amzn-error-message" not in dict(render(errors.ValidationFailed("x"), "id").headers)
+
+
 def test_an_unknown_subclass_takes_its_nearest_ancestor_s_row() -> None:
     class Special(errors.ResourceConflict):
         __module__ = "tests"
