@@ -20,12 +20,13 @@ from ..domain.clock import Clock
 from ..domain.errors import FunctionNotFound, InvalidParameterValue
 from ..domain.ids import new_uuid
 from ..domain.names import LATEST, FunctionRef, Scope, is_version
+from ..domain.tags import check_tags
 from . import moves
 from .account import AccountLimits, Usage
 from .model import Change, Code, Function, FunctionVersion
 from .moves import RuntimeCheck, RuntimeChoice, Stamp
 from .registry import Decision, Registry
-from .rules import check_tags, new_configuration, updated
+from .rules import new_configuration, updated
 from .store import FunctionStore
 from .turns import Turns
 from .wanted import Wanted
