@@ -98,6 +98,11 @@ class Functions:
     def exists(self, ref: FunctionRef) -> bool:
         return self._registry.find(ref) is not None
 
+    def has(self, ref: FunctionRef, qualifier: str | None = None) -> bool:
+        """Whether there is such a function and, where a qualifier is given, such a version or alias of it."""
+        function = self._registry.find(ref)
+        return function is not None and (function.find(qualifier) is not None or qualifier in function.aliases)
+
     def get_version(self, ref: FunctionRef, qualifier: str | None) -> FunctionVersion:
         """A version as the API shows it; raises FunctionNotFound with the ARN as asked for."""
         version = self.get(ref, qualifier).find(qualifier)
