@@ -155,6 +155,8 @@ def _check_starting_position(source: Source, given: Settings, queued: bool, now_
         raise InvalidParameterValue(f"Unsupported starting position for arn type: {given.source_arn}")
     if (position == "AT_TIMESTAMP") != (given.starting_ms is not None):
         raise InvalidParameterValue("StartingPosition AT_TIMESTAMP and StartingPositionTimestamp need each other.")
+    if given.starting_ms is not None and given.starting_ms < 0:
+        raise InvalidParameterValue("StartingPositionTimestamp cannot be before 1970.")
     if given.starting_ms is not None and given.starting_ms > now_ms:
         raise InvalidParameterValue("StartingPositionTimestamp cannot be in the future.")
 
@@ -228,6 +230,8 @@ def _check_destination(source: Source, destination: str, topics: tuple[str, ...]
 def _check_access(source: Source, given: Settings) -> None:
     types = [one.type for one in given.access or ()]
     for one in given.access or ():
+        if one.type is None:
+            raise _required("sourceAccessConfigurations.type")
         if one.type not in source.access:
             raise InvalidParameterValue(
                 f"Unsupported '{one.type}' source access type for given event source mapping type."

@@ -201,6 +201,7 @@ def test_kafka_handles_errors_in_provisioned_mode(source: str, parameter: str, v
         ("kafka", {"Topics": ...}, required("topics")),
         ("kafka", {"SourceAccessConfigurations": ...}, required("sourceAccessConfigurations")),
         ("kafka", {"SourceAccessConfigurations": []}, required("sourceAccessConfigurations")),
+        ("kafka", {"SourceAccessConfigurations": [{"URI": "x"}]}, required("sourceAccessConfigurations.type")),
         ("mq", {"Queues": ...}, required("queues")),
         ("mq", {"SourceAccessConfigurations": ...}, required("sourceAccessConfigurations")),
         ("documentdb", {"SourceAccessConfigurations": ...}, required("sourceAccessConfigurations")),
@@ -242,6 +243,16 @@ def test_kafka_handles_errors_in_provisioned_mode(source: str, parameter: str, v
             "kinesis",
             {"StartingPosition": "AT_TIMESTAMP", "StartingPositionTimestamp": 4_000_000_000},
             "StartingPositionTimestamp cannot be in the future.",
+        ),
+        (
+            "kinesis",
+            {"StartingPosition": "AT_TIMESTAMP", "StartingPositionTimestamp": 1e300},
+            "StartingPositionTimestamp cannot be in the future.",
+        ),
+        (
+            "kinesis",
+            {"StartingPosition": "AT_TIMESTAMP", "StartingPositionTimestamp": -1e300},
+            "StartingPositionTimestamp cannot be before 1970.",
         ),
         (
             "kinesis",
