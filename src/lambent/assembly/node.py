@@ -221,7 +221,7 @@ async def running(
         mappings = EventSourceMappings(SqliteDocuments(state), clock, functions.has)
         stack.push_async_callback(mappings.close)
         mappings_resource.register(door, mappings)
-        tags_resource.register(door, functions, {"event-source-mapping": tags_resource.MappingTags(mappings)})
+        tags_resource.register(door, functions, {"event-source-mapping": mappings})
         logs_resource.register(door, logs)
         door.mount_path(CODE_PREFIX.encode(), downloads)
         door.mount_path(USAGE_PATH, UsageDoor(Ledger(records), authenticator, clock))

@@ -89,14 +89,20 @@ class EventSourceMappings:
         await self._mappings.change(Key(scope.account, scope.region, uuid), decide)
         return Accepted(gone[0], "Deleting")
 
-    async def retag(
-        self, scope: Scope, uuid: str, decide: Callable[[Mapping[str, str]], Mapping[str, str]]
-    ) -> EventSourceMapping | None:
-        """Replace the mapping's tags by what `decide` makes of them; None: there is no such mapping."""
-        return await self._mappings.change(
-            Key(scope.account, scope.region, uuid),
-            lambda old: None if old is None else replace(old, tags=decide(old.tags)),
-        )
+    def tags(self, arn: str, scope: Scope) -> Mapping[str, str]:
+        """Raises ResourceNotFound in the words of the tag operations."""
+        return _tagged(self.find(scope, _uuid(arn)), arn).tags
+
+    async def change_tags(
+        self, arn: str, scope: Scope, decide: Callable[[Mapping[str, str]], Mapping[str, str]]
+    ) -> None:
+        """Other tags. Raises ResourceNotFound in the words of the tag operations, and what `decide` raises."""
+
+        def change(old: EventSourceMapping | None) -> EventSourceMapping:
+            mapping = _tagged(old, arn)
+            return replace(mapping, tags=decide(mapping.tags))
+
+        await self._mappings.change(Key(scope.account, scope.region, _uuid(arn)), change)
 
     async def _create(self, scope: Scope, wanted: Wanted) -> Accepted:
         assert wanted.function is not None  # the model requires it
@@ -166,4 +172,15 @@ _UPDATES = {None: "Updating", True: "Enabling", False: "Disabling"}
 def _existing(mapping: EventSourceMapping | None) -> EventSourceMapping:
     if mapping is None:
         raise ResourceNotFound("The resource you requested does not exist.")
+    return mapping
+
+
+def _uuid(arn: str) -> str:
+    return arn.rpartition(":")[2]
+
+
+def _tagged(mapping: EventSourceMapping | None, arn: str) -> EventSourceMapping:
+    """The mapping that `arn` names, in every part of it."""
+    if mapping is None or mapping.arn != arn:
+        raise ResourceNotFound(f"Event source mapping not found: {arn}")
     return mapping

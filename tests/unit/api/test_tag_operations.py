@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -176,9 +177,11 @@ def test_versions_and_aliases_have_no_tags(name: str, qualifier: str) -> None:
 def test_nothing_crosses_a_scope() -> None:
     async def scenario(client: Client) -> None:
         uuid = (await client.create("sqs"))["UUID"]
-        for account, region in [("210987654321", "us-east-1"), ("123456789012", "eu-west-1")]:
-            arn = f"arn:aws:lambda:{region}:{account}:event-source-mapping:{uuid}"
-            assert await tags_of(client, arn, 404) == (NOT_FOUND, f"Event source mapping not found: {arn}")
+        for place in ("aws:lambda:us-east-1:210987654321", "aws:lambda:eu-west-1:123456789012"):
+            arn = f"arn:{place}:event-source-mapping:{uuid}"
+            expected = (NOT_FOUND, f"Event source mapping not found: {arn}")
+            assert await tags_of(client, arn, 404) == expected
+            assert await tag(client, arn, {"a": "b"}, 404) == expected
         theirs = "arn:aws:lambda:us-east-1:210987654321:function:fn"
         assert await tags_of(client, theirs, 404) == (NOT_FOUND, f"Function not found: {theirs}")
         far = "arn:aws:lambda:eu-west-1:123456789012:function:fn"
@@ -259,17 +262,16 @@ def test_taggers_at_once_lose_nothing() -> None:
 class Shelf:
     """A kind of resource that exists for this test."""
 
-    def __init__(self) -> None:
-        self.tags: dict[tuple[Scope, str], dict[str, str]] = {}
+    def __init__(self, arn: str) -> None:
+        self.kept: Mapping[str, str] = {"a": "b"}
+        self.arn = arn
 
-    def find_tags(self, scope: Scope, name: str) -> dict[str, str] | None:
-        return self.tags.get((scope, name))
+    def tags(self, arn: str, scope: Scope) -> Mapping[str, str]:
+        assert (arn, scope) == (self.arn, Scope("123456789012", "us-east-1"))
+        return self.kept
 
-    async def change_tags(self, scope: Scope, name: str, change: Retag) -> bool:
-        if (scope, name) not in self.tags:
-            return False
-        self.tags[scope, name] = dict(change(self.tags[scope, name]))
-        return True
+    async def change_tags(self, arn: str, scope: Scope, decide: Retag) -> None:
+        self.kept = decide(self.tags(arn, scope))
 
 
 @pytest.mark.parametrize("kind", sorted(NAMES.keys() - {"function"}))
@@ -277,11 +279,9 @@ def test_a_kind_is_one_registration(kind: str) -> None:
     name = {"event-source-mapping": NOWHERE, "code-signing-config": CONFIG}.get(kind, "p_1-x")
 
     async def scenario(client: Client) -> None:
-        shelf = Shelf()
-        shelf.tags[Scope("123456789012", "us-east-1"), name] = {"a": "b"}
-        client.door = PublicDoor(Believing())
-        tags_resource.register(client.door, client.house.functions, {kind: shelf})
         arn = f"{ARN}:{kind}:{name}"
+        client.door = PublicDoor(Believing())
+        tags_resource.register(client.door, client.house.functions, {kind: Shelf(arn)})
         await tag(client, arn, {"c": "d"})
         await untag(client, arn, "a")
         assert await tags_of(client, arn) == {"Tags": {"c": "d"}}

@@ -70,8 +70,7 @@ class Client:
         self.mappings = EventSourceMappings(self.store, self.house.clock, self.house.functions.has)
         self.door = PublicDoor(Believing())
         mappings_resource.register(self.door, self.mappings)
-        kinds = {"event-source-mapping": tags_resource.MappingTags(self.mappings)}
-        tags_resource.register(self.door, self.house.functions, kinds)
+        tags_resource.register(self.door, self.house.functions, {"event-source-mapping": self.mappings})
 
     async def __call__(self, method: str, path: str, document: Any = None, status: int = 200) -> Any:
         body = b"" if document is None else orjson.dumps(document)

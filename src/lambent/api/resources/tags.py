@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from lambent.api.ports import Answer
 from lambent.api.resources.names import authorise
-from lambent.domain.errors import FunctionNotFound, InvalidParameterValue, ResourceNotFound
-from lambent.domain.names import FunctionRef, Scope, parse_function_name
+from lambent.domain.errors import InvalidParameterValue, ResourceNotFound
+from lambent.domain.names import Scope, parse_function_name
 from lambent.domain.tags import tagged, untagged
 from lambent.functions.tags import retagged
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from lambent.api.door import PublicDoor
     from lambent.functions.service import Functions
     from lambent.identity.model import Caller
-    from lambent.mappings.service import EventSourceMappings
 
 Retag = Callable[[Mapping[str, str]], Mapping[str, str]]
 """Tags as they stand → as they shall stand, or what the caller reads is raised."""
@@ -36,13 +35,14 @@ NAMES = {
 
 
 class Taggable(Protocol):
-    """Resources of one kind, as far as their tags go. `name` is what follows the kind in their ARNs."""
+    """Resources of one kind, as far as their tags go. What is not there, or in another scope, is a ResourceNotFound in
+    the words of `not_found`."""
 
-    def find_tags(self, scope: Scope, name: str) -> Mapping[str, str] | None:
-        """The resource's tags; None: there is no such resource."""
+    def tags(self, arn: str, scope: Scope) -> Mapping[str, str]:
+        """The tags of the resource."""
 
-    async def change_tags(self, scope: Scope, name: str, change: Retag) -> bool:
-        """Give the resource the tags that `change` makes of its own; False: there is no such resource."""
+    async def change_tags(self, arn: str, scope: Scope, decide: Retag) -> None:
+        """Give the resource the tags that `decide` makes of its own."""
 
 
 class FunctionTags:
@@ -51,36 +51,14 @@ class FunctionTags:
     def __init__(self, functions: Functions) -> None:
         self._functions = functions
 
-    def find_tags(self, scope: Scope, name: str) -> Mapping[str, str] | None:
-        try:
-            return self._functions.get(FunctionRef(scope.account, scope.region, name)).tags
-        except FunctionNotFound:
-            return None
+    def tags(self, arn: str, scope: Scope) -> Mapping[str, str]:
+        return self._functions.get(parse_function_name(arn, scope).ref).tags
 
-    async def change_tags(self, scope: Scope, name: str, change: Retag) -> bool:
+    async def change_tags(self, arn: str, scope: Scope, decide: Retag) -> None:
         stamp = self._functions.stamp()
-        try:
-            await self._functions.change(
-                FunctionRef(scope.account, scope.region, name),
-                lambda function: retagged(function, change(function.tags), stamp),
-            )
-        except FunctionNotFound:
-            return False
-        return True
-
-
-class MappingTags:
-    """Event source mappings as the tag operations see them."""
-
-    def __init__(self, mappings: EventSourceMappings) -> None:
-        self._mappings = mappings
-
-    def find_tags(self, scope: Scope, name: str) -> Mapping[str, str] | None:
-        mapping = self._mappings.find(scope, name)
-        return None if mapping is None else mapping.tags
-
-    async def change_tags(self, scope: Scope, name: str, change: Retag) -> bool:
-        return await self._mappings.retag(scope, name, change) is not None
+        await self._functions.change(
+            parse_function_name(arn, scope).ref, lambda function: retagged(function, decide(function.tags), stamp)
+        )
 
 
 def register(door: PublicDoor, functions: Functions, kinds: Mapping[str, Taggable]) -> None:
@@ -110,23 +88,15 @@ class _Tags:
 
     async def list_tags(self, caller: Caller, values: dict[str, Any]) -> Answer:
         arn: str = values["Resource"]
-        kind, scope, name = self._named(caller, arn, "ListTags")
-        resources = self._kinds.get(kind)
-        tags = None if resources is None else resources.find_tags(scope, name)
-        if tags is None:
-            raise _not_found(kind, arn)
-        return Answer({"Tags": dict(tags)})
+        return Answer({"Tags": dict(self._resources(caller, arn, "ListTags").tags(arn, caller.scope))})
 
     async def _change(self, caller: Caller, arn: str, action: str, change: Retag) -> Answer:
-        kind, scope, name = self._named(caller, arn, action)
-        resources = self._kinds.get(kind)
-        if resources is None or not await resources.change_tags(scope, name, change):
-            raise _not_found(kind, arn)
+        await self._resources(caller, arn, action).change_tags(arn, caller.scope, change)
         return Answer({}, status=204)
 
-    def _named(self, caller: Caller, arn: str, action: str) -> tuple[str, Scope, str]:
-        """Kind, scope and name of the resource. A function's ARN is one of an unqualified function."""
-        _, _, _, region, account, kind, *names = arn.split(":")
+    def _resources(self, caller: Caller, arn: str, action: str) -> Taggable:
+        """The resources among which `arn` is to be found. A function's ARN is one of an unqualified function."""
+        kind = arn.split(":")[5]
         if kind == FUNCTION:
             named = parse_function_name(arn, caller.scope, cross_account=True)
             if named.qualifier is not None:
@@ -134,12 +104,10 @@ class _Tags:
                     "Tags on function aliases and versions are not supported. Please specify a function ARN."
                 )
             authorise(self._functions, caller, named.ref, action)
-            return kind, named.ref.scope, named.ref.name
-        scope = Scope(account, region)
-        if scope != caller.scope:
-            raise _not_found(kind, arn)  # nothing crosses a scope, and no such resource can be shared
-        return kind, scope, names[0]
+        if kind not in self._kinds:
+            raise not_found(kind, arn)
+        return self._kinds[kind]
 
 
-def _not_found(kind: str, arn: str) -> ResourceNotFound:
+def not_found(kind: str, arn: str) -> ResourceNotFound:
     return ResourceNotFound(f"{NAMES[kind]} not found: {arn}")
