@@ -20,6 +20,8 @@ from lambent.api.ports import Authenticator
 from lambent.api.resources import account, concurrency
 from lambent.api.resources import functions as functions_resource
 from lambent.api.resources import logs as logs_resource
+from lambent.api.resources import mappings as mappings_resource
+from lambent.api.resources import tags as tags_resource
 from lambent.api.resources.invoke import InvokeDoor
 from lambent.concurrency.admission import Admission
 from lambent.domain.clock import Clock, SystemClock
@@ -36,6 +38,7 @@ from lambent.identity.sigv4 import SigV4
 from lambent.invocations.destinations import NoDestinations
 from lambent.invocations.events import EventService
 from lambent.invocations.service import Invocations
+from lambent.mappings.service import EventSourceMappings
 from lambent.metering.ledger import Ledger
 from lambent.packages.download import PREFIX as CODE_PREFIX
 from lambent.packages.download import Downloads, Locations
@@ -45,6 +48,7 @@ from lambent.runtimes.service import Runtimes
 from lambent.sandbox.port import SandboxDriver
 from lambent.settings import Settings
 from lambent.stores.datadir import DataDirectory
+from lambent.stores.documents_sqlite import SqliteDocuments
 from lambent.stores.functions_sqlite import SqliteFunctions
 from lambent.stores.queue_sqlite import SqliteEvents
 from lambent.stores.writer import Writer
@@ -214,6 +218,10 @@ async def running(
         functions_resource.register(door, functions, packages, source, locations)
         concurrency.register(door, functions)
         account.register(door, functions)
+        mappings = EventSourceMappings(SqliteDocuments(state), clock, functions.has)
+        stack.push_async_callback(mappings.close)
+        mappings_resource.register(door, mappings)
+        tags_resource.register(door, functions, {"event-source-mapping": mappings})
         logs_resource.register(door, logs)
         door.mount_path(CODE_PREFIX.encode(), downloads)
         door.mount_path(USAGE_PATH, UsageDoor(Ledger(records), authenticator, clock))

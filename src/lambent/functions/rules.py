@@ -22,7 +22,6 @@ from ..domain.limits import (
     FUNCTION_NAME_CHARS_MAX,
     LAYERS_PER_FUNCTION_MAX,
     MEMORY_MB_MAX,
-    TAGS_PER_RESOURCE_MAX,
     TIMEOUT_S_MAX,
 )
 from ..domain.names import FunctionRef, Scope
@@ -43,15 +42,6 @@ def check_name(text: str) -> None:
             f"1 validation error detected: Value '{name}' at 'functionName' failed to satisfy constraint: "
             f"Member must have length less than or equal to {FUNCTION_NAME_CHARS_MAX}"
         )
-
-
-def check_tags(tags: Mapping[str, str]) -> None:
-    """Tags as a resource would carry them: at most 50, none with the reserved prefix."""
-    if len(tags) > TAGS_PER_RESOURCE_MAX:
-        raise InvalidParameterValue(f"A resource carries at most {TAGS_PER_RESOURCE_MAX} tags; {len(tags)} were given.")
-    for key in tags:
-        if key.lower().startswith("aws:"):
-            raise InvalidParameterValue(f"Tag keys that start with aws: are reserved: {key}")
 
 
 def check_request(wanted: Wanted, scope: Scope, caller_arn: str) -> None:

@@ -20,12 +20,13 @@ from ..domain.clock import Clock
 from ..domain.errors import FunctionNotFound, InvalidParameterValue
 from ..domain.ids import new_uuid
 from ..domain.names import LATEST, FunctionRef, Scope, is_version
+from ..domain.tags import check_tags
 from . import moves
 from .account import AccountLimits, Usage
 from .model import Change, Code, Function, FunctionVersion
 from .moves import RuntimeCheck, RuntimeChoice, Stamp
 from .registry import Decision, Registry
-from .rules import check_tags, new_configuration, updated
+from .rules import new_configuration, updated
 from .store import FunctionStore
 from .turns import Turns
 from .wanted import Wanted
@@ -96,6 +97,11 @@ class Functions:
 
     def exists(self, ref: FunctionRef) -> bool:
         return self._registry.find(ref) is not None
+
+    def has(self, ref: FunctionRef, qualifier: str | None = None) -> bool:
+        """Whether there is such a function and, where a qualifier is given, such a version or alias of it."""
+        function = self._registry.find(ref)
+        return function is not None and (function.find(qualifier) is not None or qualifier in function.aliases)
 
     def get_version(self, ref: FunctionRef, qualifier: str | None) -> FunctionVersion:
         """A version as the API shows it; raises FunctionNotFound with the ARN as asked for."""

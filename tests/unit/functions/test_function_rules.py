@@ -9,8 +9,9 @@ from tests.unit.functions.house import ref, wanted
 
 from lambent.domain.errors import AccessDenied, InvalidParameterValue, LambentError, ValidationFailed
 from lambent.domain.names import Scope
+from lambent.domain.tags import check_tags
 from lambent.functions.model import Configuration, Durable, FileSystem, Image, Logging, Vpc
-from lambent.functions.rules import check_name, check_request, check_tags, new_configuration, updated
+from lambent.functions.rules import check_name, check_request, new_configuration, updated
 from lambent.functions.runtime_values import CREATABLE, RETIRED
 from lambent.functions.wanted import Wanted, WantedDurable, WantedLogging, WantedVpc
 

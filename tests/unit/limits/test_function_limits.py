@@ -35,8 +35,9 @@ from lambent.domain.limits import (
     TIMEOUT_S_MAX,
     UNRESERVED_CONCURRENCY_MIN,
 )
+from lambent.domain.tags import check_tags
 from lambent.functions.account import AccountLimits
-from lambent.functions.rules import check_layers, check_name, check_request, check_tags
+from lambent.functions.rules import check_layers, check_name, check_request
 from lambent.functions.service import SETTLE_WAIT_S
 from lambent.functions.store import LostRace
 from lambent.functions.wanted import Wanted

@@ -14,10 +14,10 @@ from lambent.domain.limits import PAGE_ITEMS_MAX
 MARKER_CHARS_MAX = 2_048
 
 
-def page_size(values: dict[str, Any]) -> int:
-    """Items of one page: MaxItems, 50 at most and when not given."""
-    wanted: int = values.get("MaxItems", PAGE_ITEMS_MAX)
-    return min(wanted, PAGE_ITEMS_MAX)
+def page_size(values: dict[str, Any], most: int = PAGE_ITEMS_MAX) -> int:
+    """Items of one page: MaxItems, `most` at most and when not given."""
+    wanted: int = values.get("MaxItems", most)
+    return min(wanted, most)
 
 
 def write_marker(kind: str, key: list[Any]) -> str:
