@@ -45,8 +45,8 @@ class Call:
 
     @property
     def is_reading(self) -> bool:
-        """Whether the operation, by its name, changes nothing."""
-        return self.operation.startswith(("Get", "List"))
+        """Whether the operation, by its name, changes nothing; a bent call may have become another."""
+        return self.operation.startswith(("Get", "List")) and not {"path", "method", "query"} & set(self.faults)
 
     def shown(self) -> str:
         """For a report: what somebody types to send it again."""
