@@ -33,7 +33,7 @@ from lambent.http import Limits as HttpLimits
 from lambent.http import Reaper, Server, serve
 from lambent.identity.model import Credential, MemoryCredentials
 from lambent.identity.sigv4 import SigV4
-from lambent.invocations.destinations import NoDestinations
+from lambent.invocations.destinations import Destinations
 from lambent.invocations.events import EventService
 from lambent.invocations.service import Invocations
 from lambent.metering.ledger import Ledger
@@ -153,7 +153,7 @@ async def running(
         stack.push_async_callback(environments.close)
         invocations = Invocations(admission=admission, environments=environments, append=records.append, clock=clock)
         attempts = EventAttempts(functions, invocations, clock, records.append_other)
-        sink = NoDestinations(attempts.tell)
+        sink = Destinations(find=attempts.find, may_loop=attempts.may_loop, log=attempts.tell, metric=_count)
         events = EventService(
             SqliteEvents(queue, events_max=settings.limits.queued_events_max),
             clock,
