@@ -17,7 +17,7 @@ from typing import Any
 
 from lambent.api.door import PublicDoor
 from lambent.api.ports import Authenticator
-from lambent.api.resources import account, concurrency
+from lambent.api.resources import account, concurrency, event_invokes
 from lambent.api.resources import functions as functions_resource
 from lambent.api.resources import logs as logs_resource
 from lambent.api.resources.invoke import InvokeDoor
@@ -214,6 +214,7 @@ async def running(
         functions_resource.register(door, functions, packages, source, locations)
         concurrency.register(door, functions)
         account.register(door, functions)
+        event_invokes.register(door, functions)
         logs_resource.register(door, logs)
         door.mount_path(CODE_PREFIX.encode(), downloads)
         door.mount_path(USAGE_PATH, UsageDoor(Ledger(records), authenticator, clock))
