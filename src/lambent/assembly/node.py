@@ -17,7 +17,7 @@ from typing import Any
 
 from lambent.api.door import PublicDoor
 from lambent.api.ports import Authenticator
-from lambent.api.resources import account, concurrency, event_invokes, urls
+from lambent.api.resources import account, concurrency, event_invokes, runtime_management, urls
 from lambent.api.resources import functions as functions_resource
 from lambent.api.resources import logs as logs_resource
 from lambent.api.resources.invoke import InvokeDoor
@@ -215,6 +215,7 @@ async def running(
         concurrency.register(door, functions)
         account.register(door, functions)
         event_invokes.register(door, functions)
+        runtime_management.register(door, functions)
         urls.register(door, functions, lambda: address[1])
         logs_resource.register(door, logs)
         door.mount_path(CODE_PREFIX.encode(), downloads)
