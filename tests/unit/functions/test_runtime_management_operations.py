@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -16,8 +15,6 @@ from lambent.api.resources import functions, runtime_management
 from lambent.domain.names import runtime_version_arn
 from lambent.functions.model import Function
 from lambent.packages.download import Locations
-from lambent.packages.source import S3Source
-from lambent.packages.store import Packages
 
 INVALID, MISSING, VALIDATION = "InvalidParameterValueException", "ResourceNotFoundException", "ValidationException"
 NOPE = ARN.replace(":fn", ":nope")
@@ -27,9 +24,9 @@ CUSTOM = "arn:aws:lambda:us-east-1:123456789012:runtime/mine/version/1"
 
 def register(door: PublicDoor, house: House) -> None:
     runtime_management.register(door, house.functions)
-    packages = Packages(Path("/nonexistent"), house.clock)
     locations = Locations(lambda: "http://127.0.0.1:4566", b"k" * 32, house.clock)
-    functions.register(door, house.functions, packages, S3Source("", packages.directory), locations)
+    unread: Any = None  # no package is stored or fetched here
+    functions.register(door, house.functions, unread, unread, locations)
 
 
 def path(name: str = "fn", qualifier: str | None = None) -> str:
