@@ -180,6 +180,22 @@ def test_who_does_not_hold_an_event_cannot_end_its_lease(run: Run) -> None:
     run(scenario)
 
 
+def test_a_successor_takes_the_place_of_the_event_it_comes_from(run: Run) -> None:
+    async def scenario(queue: EventQueue) -> None:
+        await asyncio.gather(queue.append(event(A, "1")), queue.append(event(A, "2")))
+        (held,) = await lease(queue, limit=1)
+        await queue.settle(held, event(B, "record"))  # the queue is full, and takes it all the same
+        assert (len(queue), queue.count(A), queue.count(B)) == (2, 1, 1)
+        waiting, record = sorted(await lease(queue), key=lambda one: one.ref.name)
+        assert (waiting.request_id, replace(record, id=0)) == ("request-2", event(B, "record"))
+        assert record.id > waiting.id
+        await queue.settle(record)
+        await queue.settle(waiting)
+        assert len(queue) == 0
+
+    run(scenario, events_max=2)
+
+
 def test_counts_and_ages_per_function(run: Run) -> None:
     async def scenario(queue: EventQueue) -> None:
         assert queue.oldest_accepted_ms(A) is None
@@ -223,6 +239,7 @@ STEPS = st.lists(
         st.tuples(st.just("append"), st.sampled_from([A, B, C]), st.integers(0, 20)),
         st.tuples(st.just("lease"), st.integers(1, 5), st.integers(0, 3)),
         st.tuples(st.just("settle"), st.integers(0, 99)),
+        st.tuples(st.just("follow"), st.integers(0, 99), st.integers(0, 20)),
         st.tuples(st.just("release"), st.integers(0, 99), st.integers(0, 20)),
         st.tuples(st.just("abandon"), st.integers(0, 99)),
         st.tuples(st.just("clock"), st.integers(-5, 10)),
@@ -237,7 +254,7 @@ def test_no_sequence_of_steps_loses_or_repeats_an_event(run: Run, steps: list[tu
     """Against a model: which events wait until when, which are held."""
 
     async def scenario(queue: EventQueue) -> None:
-        now = NOW
+        now, made = NOW, 0
         waiting: dict[int, Event] = {}
         held: dict[int, Event] = {}
         for step in steps:
@@ -246,6 +263,8 @@ def test_no_sequence_of_steps_loses_or_repeats_an_event(run: Run, steps: list[tu
                 case ("append", FunctionRef() as ref, int() as delay):
                     stored = await queue.append(event(ref, due_ms=now + delay))
                     waiting[stored.id] = stored
+                    made += 1
+                    assert stored.id == made
                 case ("lease", int() as limit, int() as room):
                     leased = await queue.lease(now, limit, partial(_constant, room))
                     for found in leased:
@@ -260,6 +279,13 @@ def test_no_sequence_of_steps_loses_or_repeats_an_event(run: Run, steps: list[tu
                     done = pick[at % len(pick)]
                     await queue.settle(done)
                     del held[done.id]
+                case ("follow", int() as at, int() as delay) if pick:
+                    done = pick[at % len(pick)]
+                    successor = event(B, f"after-{done.id}", due_ms=now + delay)
+                    await queue.settle(done, successor)
+                    del held[done.id]
+                    made += 1
+                    waiting[made] = replace(successor, id=made)
                 case ("release", int() as at, int() as delay) if pick:
                     again = replace(pick[at % len(pick)], due_ms=now + delay, attempt=1)
                     await queue.release(again)
@@ -308,6 +334,41 @@ class TestAfterARestart:
 
         asyncio.run(before())
         asyncio.run(after())
+
+    def test_a_successor_is_there_and_what_it_replaced_is_gone(self, tmp_path: Path) -> None:
+        async def before() -> None:
+            writer = Writer(tmp_path / "queue.db", MIGRATIONS)
+            queue = SqliteEvents(writer)
+            await queue.append(event(A, "source"))
+            (held,) = await lease(queue)
+            await queue.settle(held, event(B, "record"))
+            await writer.close()
+
+        async def after() -> None:
+            writer = Writer(tmp_path / "queue.db", MIGRATIONS)
+            assert ids(await lease(SqliteEvents(writer))) == ["record"]
+            await writer.close()
+
+        asyncio.run(before())
+        asyncio.run(after())
+
+    def test_a_successor_that_cannot_be_stored_leaves_the_lease_and_nothing_else(self, tmp_path: Path) -> None:
+        async def main() -> None:
+            writer = Writer(tmp_path / "queue.db", MIGRATIONS)
+            queue = SqliteEvents(writer)
+            await queue.append(event(A, "source"))
+            (held,) = await lease(queue)
+            rogue = writer.transact(lambda connection: connection.execute("COMMIT"))
+            with pytest.raises(ServiceFault):
+                await queue.settle(held, event(B, "record"))
+            with pytest.raises(ServiceFault):
+                await rogue
+            assert (len(queue), queue.count(B)) == (1, 0)
+            await queue.settle(held, event(B, "record"))
+            assert ids(await lease(queue)) == ["record"]
+            await writer.close()
+
+        asyncio.run(main())
 
     def test_an_append_whose_caller_was_cancelled_is_known_at_once(self, tmp_path: Path) -> None:
         async def main() -> None:

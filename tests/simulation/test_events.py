@@ -44,6 +44,8 @@ from lambent.stores.writer import Writer
 SEEDS = int(os.environ.get("LAMBENT_SIMULATION_SEEDS", "12"))
 REFS = [FunctionRef("123456789012", "us-east-1", name) for name in ("steady", "failing", "busy", "off", "gone")]
 STEADY, FAILING, BUSY, OFF, GONE = REFS
+RECORDS = FunctionRef("123456789012", "us-east-1", "records")
+"""Gets a record of each event that STEADY and FAILING end."""
 SCOPE = Scope("123456789012", "us-east-1")
 POLICIES = {
     FAILING: EventPolicy(retries_max=2, age_max_s=3_600),
@@ -73,7 +75,7 @@ class SimulatedWriter:
 
         return self._submit(run)
 
-    def transact(self, fn: Callable[[sqlite3.Connection], Any]) -> asyncio.Future[Any]:
+    def transact(self, fn: Callable[[sqlite3.Connection], Any], *, weight: int = 0) -> asyncio.Future[Any]:
         return self._submit(lambda: fn(self._disk))
 
     def die(self) -> None:
@@ -122,6 +124,7 @@ class World:
         self.failed_in_life: dict[str, int] = {}
         self.ends: defaultdict[str, list[Condition]] = defaultdict(list)
         self.running: defaultdict[str, int] = defaultdict(int)
+        self.records: defaultdict[str, int] = defaultdict(int)
         self.admission = Admission()
         self.broken: list[str] = []
 
@@ -141,6 +144,12 @@ class World:
         if failed_ns is not None and not self.jumps and self.failed_in_life[name] == self.crashes:
             waited_s = (self.clock.monotonic_ns() - failed_ns) / 1e9
             self.demand(waited_s >= 59.9, f"{name} was tried again {waited_s} s after a function error")
+        if event.ref == RECORDS:
+            self.records[name] += 1
+            self.demand(
+                name.removeprefix("record of ") not in self.rows(), f"{name} runs, and its event is not settled"
+            )
+            return Success(b"null", "$LATEST")
         if event.ref == GONE and self.dice.random() < 0.5:
             return NotFound("Function not found")
         ticket = self.admission.enter(event.ref, self.clock.monotonic_ns(), False, Kind.EVENT)
@@ -165,12 +174,17 @@ class World:
             return FunctionError(b"{}", "Unhandled", "$LATEST")
         return Success(b"{}", "$LATEST")
 
-    async def succeeded(self, delivery: Delivery) -> None:
-        await self.failed(delivery)
+    async def succeeded(self, delivery: Delivery) -> Event | None:
+        return await self.failed(delivery)
 
-    async def failed(self, delivery: Delivery) -> None:
-        self.ends[delivery.event.request_id].append(delivery.settled.condition)
+    async def failed(self, delivery: Delivery) -> Event | None:
+        event = delivery.event
+        self.ends[event.request_id].append(delivery.settled.condition)
         await asyncio.sleep(self.dice.choice([0, 0.01]))
+        if event.ref not in (STEADY, FAILING):
+            return None
+        now_ms = delivery.now_ms
+        return Event(0, RECORDS, None, f"record of {event.request_id}", "", delivery.record(), now_ms, now_ms)
 
 
 async def one_life(world: World, lasts_s: float, steps: int, events: int) -> None:
@@ -251,6 +265,9 @@ def verified(world: World) -> None:
             assert ends, f"{name} ended without a word"  # both of its ends are reported
         elif not ends:
             assert world.attempts[name] > 0, f"{name} was accepted and never attempted"
+        if ref in (STEADY, FAILING) and ends:
+            told = world.records[f"record of {name}"]
+            assert 1 <= told <= 1 + world.crashes, f"the record of {name} was delivered {told} times"
         limit = POLICIES.get(ref, EventPolicy()).retries_max + 1
         assert world.failures[name] <= limit + world.crashes
 

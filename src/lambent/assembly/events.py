@@ -7,8 +7,9 @@ from collections.abc import Callable
 from lambent.concurrency.admission import Kind
 from lambent.domain.clock import Clock
 from lambent.domain.errors import LambentError, ResourceNotFound, TooManyRequests
-from lambent.domain.names import FunctionRef
-from lambent.functions.model import FunctionVersion
+from lambent.domain.limits import EVENT_AGE_S_MAX, EVENT_RETRIES_MAX
+from lambent.domain.names import LATEST, FunctionRef
+from lambent.functions.model import EventInvoke, FunctionVersion
 from lambent.functions.service import Functions
 from lambent.invocations.queue import Event
 from lambent.invocations.retry import EventPolicy, FunctionError, NotFound, Outcome, ServiceError, Success, Throttled
@@ -17,6 +18,8 @@ from lambent.telemetry.attempt import UserEvents
 
 DISCARDED_STREAM = "lambent/events"
 """The log stream, beside those of the environments, that tells of events which were given up."""
+_DEFAULT = EventInvoke(0)
+"""What holds where nothing is configured."""
 
 
 class EventAttempts:
@@ -58,19 +61,34 @@ class EventAttempts:
         return Success(result.body, version.version)
 
     def policy(self, ref: FunctionRef, qualifier: str | None) -> EventPolicy:
-        """The configuration in force; event invoke configurations are not served yet, so only the queue is a choice."""
-        try:
-            configuration = self._functions.resolve(ref, qualifier).configuration
-        except ResourceNotFound:
+        """The configuration in force now for what the caller named: the qualifier's own, and the version's queue."""
+        if not self._functions.exists(ref):
             return EventPolicy()
-        return EventPolicy(dead_letter=configuration.dead_letter_arn)
+        configured = self._functions.get(ref).event_invokes.get(qualifier or LATEST, _DEFAULT)
+        version = self.find(ref, qualifier)
+        return EventPolicy(
+            retries_max=EVENT_RETRIES_MAX if configured.retries is None else configured.retries,
+            age_max_s=configured.age_s or EVENT_AGE_S_MAX,
+            on_success=configured.on_success,
+            on_failure=configured.on_failure,
+            dead_letter=None if version is None else version.configuration.dead_letter_arn,
+        )
+
+    def find(self, ref: FunctionRef, qualifier: str | None) -> FunctionVersion | None:
+        """What an invocation would run; None: nothing of that name is there."""
+        try:
+            return self._functions.resolve(ref, qualifier)
+        except ResourceNotFound:
+            return None
+
+    def may_loop(self, ref: FunctionRef) -> bool:
+        """Whether the function allows recursive loops."""
+        return self._functions.exists(ref) and self._functions.get(ref).recursive_loop == "Allow"
 
     def tell(self, event: Event, text: str) -> None:
         """One line on the function's log."""
-        try:
-            group = self._functions.resolve(event.ref, event.qualifier).configuration.logging.group
-        except ResourceNotFound:
-            group = f"/aws/lambda/{event.ref.name}"
+        version = self.find(event.ref, event.qualifier)
+        group = f"/aws/lambda/{event.ref.name}" if version is None else version.configuration.logging.group
         now_ms = self._clock.wall_ms()
         line = (now_ms, f"{text}\n".encode())
         self._record(UserEvents(event.ref.account, event.ref.region, group, DISCARDED_STREAM, [line], now_ms))

@@ -17,7 +17,7 @@ from typing import Any
 
 from lambent.api.door import PublicDoor
 from lambent.api.ports import Authenticator
-from lambent.api.resources import account, concurrency
+from lambent.api.resources import account, concurrency, event_invokes, runtime_management, urls
 from lambent.api.resources import functions as functions_resource
 from lambent.api.resources import logs as logs_resource
 from lambent.api.resources import mappings as mappings_resource
@@ -35,7 +35,7 @@ from lambent.http import Limits as HttpLimits
 from lambent.http import Reaper, Server, serve
 from lambent.identity.model import Credential, MemoryCredentials
 from lambent.identity.sigv4 import SigV4
-from lambent.invocations.destinations import NoDestinations
+from lambent.invocations.destinations import Destinations
 from lambent.invocations.events import EventService
 from lambent.invocations.service import Invocations
 from lambent.mappings.service import EventSourceMappings
@@ -157,7 +157,7 @@ async def running(
         stack.push_async_callback(environments.close)
         invocations = Invocations(admission=admission, environments=environments, append=records.append, clock=clock)
         attempts = EventAttempts(functions, invocations, clock, records.append_other)
-        sink = NoDestinations(attempts.tell)
+        sink = Destinations(find=attempts.find, may_loop=attempts.may_loop, log=attempts.tell, metric=_count)
         events = EventService(
             SqliteEvents(queue, events_max=settings.limits.queued_events_max),
             clock,
@@ -222,6 +222,9 @@ async def running(
         stack.push_async_callback(mappings.close)
         mappings_resource.register(door, mappings)
         tags_resource.register(door, functions, {"event-source-mapping": mappings})
+        event_invokes.register(door, functions)
+        runtime_management.register(door, functions)
+        urls.register(door, functions, lambda: address[1])
         logs_resource.register(door, logs)
         door.mount_path(CODE_PREFIX.encode(), downloads)
         door.mount_path(USAGE_PATH, UsageDoor(Ledger(records), authenticator, clock))

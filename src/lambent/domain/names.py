@@ -17,6 +17,9 @@ from .errors import AccessDenied, InvalidParameterValue, ResourceNotFound
 LATEST = "$LATEST"
 
 _ACCOUNT = re.compile(r"\d{12}")
+_FUNCTION_ARN = re.compile(
+    r"arn:[a-z-]+:lambda:([a-z0-9-]+):([0-9]{12}):function:([a-zA-Z0-9-_]+)(?::(\$LATEST|[a-zA-Z0-9-_]+))?"
+)
 
 
 def partition_of(region: str) -> str:
@@ -105,6 +108,12 @@ def parse_function_name(text: str, scope: Scope, *, cross_account: bool = False)
     if account != scope.account and not cross_account:
         raise AccessDenied(None)
     return FunctionName(FunctionRef(account, region, name), qualifier)
+
+
+def parse_function_arn(arn: str) -> FunctionName | None:
+    """Read a full function ARN as configurations carry it, with or without a qualifier; None for anything else."""
+    match = _FUNCTION_ARN.fullmatch(arn)
+    return None if match is None else FunctionName(FunctionRef(match[2], match[1], match[3]), match[4])
 
 
 def merge_qualifier(named: FunctionName, parameter: str | None) -> str | None:

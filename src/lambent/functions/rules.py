@@ -31,7 +31,7 @@ from .runtime_values import SNAP_START, check_runtime
 from .wanted import Wanted, WantedDurable, WantedLogging, WantedVpc
 
 _LAYER = re.compile(r"arn:[^:]+:lambda:([^:]*):([^:]*):layer:([^:]+):(\d+)")
-_DEAD_LETTER = re.compile(r"arn:[^:]+:(sqs|sns):.*")
+_DEAD_LETTER = re.compile(r"arn:[^:]+:(sqs|sns):.*(?<!\.fifo)")
 
 
 def check_name(text: str) -> None:
@@ -173,7 +173,14 @@ def _check_whole(configuration: Configuration) -> None:
         _check_snap_start(configuration)
     arn = configuration.dead_letter_arn
     if arn is not None and _DEAD_LETTER.fullmatch(arn) is None:
-        raise InvalidParameterValue(f"DeadLetterConfig.TargetArn names an SQS queue or an SNS topic, not {arn}")
+        raise InvalidParameterValue(
+            f"DeadLetterConfig.TargetArn names a standard SQS queue or a standard SNS topic, not {arn}"
+        )
+    for one in configuration.file_systems:
+        if one.direct_s3_read is not None and ":s3files:" not in one.arn:
+            raise InvalidParameterValue(
+                f"S3FilesConfig is only valid for an access point of Amazon S3 Files, not for {one.arn}"
+            )
     if configuration.file_systems and not (configuration.vpc and configuration.vpc.subnet_ids):
         raise InvalidParameterValue("FileSystemConfigs needs a VpcConfig with subnets and security groups.")
 

@@ -27,6 +27,7 @@ from .model import Change, Code, Function, FunctionVersion
 from .moves import RuntimeCheck, RuntimeChoice, Stamp
 from .registry import Decision, Registry
 from .rules import new_configuration, updated
+from .runtime_management import pinned
 from .store import FunctionStore
 from .turns import Turns
 from .wanted import Wanted
@@ -109,6 +110,11 @@ class Functions:
         if version is None:
             raise FunctionNotFound(ref.arn(qualifier))
         return version
+
+    def pinned(self, version: FunctionVersion) -> str | None:
+        """The runtime version that its runtime management holds a version at; None: it is the machine's."""
+        function = self._registry.find(version.ref)
+        return None if function is None else pinned(function, version.version)
 
     def names(self, scope: Scope, after: str, most: int) -> list[str]:
         """Up to `most` function names that sort behind `after`, in order."""

@@ -10,7 +10,8 @@ function from costing the others more than a turn:
   a deferral to disk for each of its waiting events.
 
 What was accepted is settled once: a decision that cannot be stored is stored again until it can (the disk is full, say);
-the attempt is not repeated for it. A crash at any point repeats at most the attempts under way.
+the attempt is not repeated for it. A crash at any point repeats at most the attempts under way. A record for a function
+is an event itself, and is stored by the write that settles the event it tells of: it is neither lost nor sent twice.
 """
 
 from __future__ import annotations
@@ -218,14 +219,18 @@ class EventService:
 
     async def _attempt(self, event: Event, flow: _Flow) -> None:
         try:
-            decision = await self._decided(event, flow)
+            decision, record = await self._decided(event, flow)
         except asyncio.CancelledError:
             self._queue.abandon(event)
             raise
-        await self._stored(event, decision)
+        await self._stored(event, decision, record)
+        if record is not None:
+            self._metric(record.ref, "AsyncEventsReceived", 1)
+            self._wake.set()
 
-    async def _decided(self, event: Event, flow: _Flow) -> Decision:
-        """One attempt, or the reason for none; what is reported about it has been reported."""
+    async def _decided(self, event: Event, flow: _Flow) -> tuple[Decision, Event | None]:
+        """One attempt, or the reason for none; what is reported about it has been reported. With the decision comes the
+        event that is to be stored with it, where the record goes to a function."""
         outcome: Outcome | None = None
         policy, reserved = EventPolicy(), None
         try:
@@ -245,8 +250,8 @@ class EventService:
             now_ms = self._clock.wall_ms()
             decision = after_attempt(event, outcome, policy, now_ms=now_ms)
         if isinstance(decision, Settle):
-            await self._reported(Delivery(event, decision, policy, outcome, now_ms))
-        return decision
+            return decision, await self._reported(Delivery(event, decision, policy, outcome, now_ms))
+        return decision, None
 
     async def _invoked(self, event: Event) -> Outcome:
         try:
@@ -254,25 +259,26 @@ class EventService:
         except Exception as error:  # a supervisor's: whatever broke, the event is not lost and nobody waits for it
             return _broken(event, error)
 
-    async def _reported(self, delivery: Delivery) -> None:
+    async def _reported(self, delivery: Delivery) -> Event | None:
         ref = delivery.event.ref
         try:
             if delivery.settled.condition is not Condition.SUCCESS:
                 self._metric(ref, "AsyncEventsDropped", 1)
-                await self._on_failure.failed(delivery)
-            elif delivery.policy.on_success is not None:
-                await self._on_success.succeeded(delivery)
+                return await self._on_failure.failed(delivery)
+            if delivery.policy.on_success is not None:
+                return await self._on_success.succeeded(delivery)
         except Exception:  # a supervisor's: a record that cannot be delivered is lost, and counted; published behaviour
             self._metric(ref, "DestinationDeliveryFailures", 1)
             _log.exception("the record of event %s of %s was lost", delivery.event.request_id, ref.arn())
+        return None
 
-    async def _stored(self, event: Event, decision: Decision) -> None:
+    async def _stored(self, event: Event, decision: Decision, record: Event | None) -> None:
         while True:
             try:
                 if isinstance(decision, Again):
                     await self._queue.release(decision.event)
                 else:
-                    await self._queue.settle(event)
+                    await self._queue.settle(event, record)
                 return
             except ServiceFault as error:
                 _log.error("the end of an attempt of event %s could not be stored: %s", event.request_id, error)

@@ -79,8 +79,12 @@ class EventQueue(Protocol):
         Functions take turns. now_ms: wall clock.
         """
 
-    async def settle(self, event: Event) -> None:
-        """Done with a leased event: it is gone once this returns. A failure leaves it leased."""
+    async def settle(self, event: Event, successor: Event | None = None) -> None:
+        """Done with a leased event: it is gone once this returns. A failure leaves it leased.
+
+        successor: a new event (its `id` is ignored) that is stored by the same write, so that a crash leaves one of the
+        two and never neither. It is taken however much waits: the event it comes from has just left.
+        """
 
     async def release(self, event: Event) -> None:
         """Store a leased event's due time, attempt, deferrals and reason, and let it wait. A failure leaves it leased."""

@@ -7,8 +7,9 @@
     throttled, system error  another attempt, not counted as a retry     1 s, 2 s, 4 s … 5 min later
     not found                discarded                                   the function, version or alias is gone
 
-Before an attempt an event is discarded when it is older than MaximumEventAgeInSeconds (EventAgeExceeded), or when its
-function has reserved concurrency 0 (ZeroReservedConcurrency). No wait goes beyond the moment the event is too old.
+Before an attempt an event is discarded when it is older than MaximumEventAgeInSeconds (EventAgeExceeded), when its
+function has reserved concurrency 0 (ZeroReservedConcurrency), or when MaximumRetryAttempts was lowered while it waited
+(RetriesExhausted). No wait goes beyond the moment the event is too old.
 Source: AWS Lambda Developer Guide, "How Lambda handles errors and retries with asynchronous invocation".
 """
 
@@ -117,6 +118,8 @@ def before_attempt(event: Event, policy: EventPolicy, *, now_ms: int, reserved: 
         return Settle(Condition.ZERO_RESERVED, "reserved concurrency is 0", event.attempt)
     if now_ms >= _too_old_ms(event, policy):
         return Settle(Condition.EVENT_AGE_EXCEEDED, event.reason, event.attempt)
+    if event.attempt > policy.retries_max:
+        return Settle(Condition.RETRIES_EXHAUSTED, event.reason, event.attempt)
     return None
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 
 from ..domain.ids import random_hex
 
 HEADER_CHARS_MAX = 2_048
+LOOP_INVOCATIONS_MAX = 16
+"""How often one function may stand in a chain of invocations before that counts as a loop."""
 _ROOT = re.compile(r"1-[0-9a-f]{8}-[0-9a-f]{24}")
+_COUNT = re.compile(r"[0-9]{1,5}")
 
 
 def trace_header(incoming: str | None, wall_ms: int, *, is_active: bool) -> str:
@@ -27,6 +31,23 @@ def trace_header(incoming: str | None, wall_ms: int, *, is_active: bool) -> str:
     random = random_hex(40)
     sampled = "1" if is_active else "0"
     return f"Root=1-{wall_ms // 1_000:08x}-{random[:24]};Parent={random[24:]};Sampled={sampled}"
+
+
+def descend(header: str, arn: str) -> tuple[str, int]:
+    """The header with one more invocation of the function in its Lineage, and how many that makes.
+
+    `Lineage=HASH:COUNT|HASH:COUNT`, a function's hash being eight digits of its ARN's; parts in other forms are passed on
+    untouched. Source: Developer guide, "Use Lambda recursive loop detection".
+    """
+    own = hashlib.sha256(arn.encode()).hexdigest()[:8]
+    fields = [field for field in header.split(";") if field]
+    given = next((field for field in fields if field.startswith("Lineage=")), "Lineage=").removeprefix("Lineage=")
+    parts = [part for part in given.split("|") if part]
+    counts = [int(part[9:]) for part in parts if part.startswith(f"{own}:") and _COUNT.fullmatch(part[9:])]
+    count = max(counts, default=0) + 1
+    others = [part for part in parts if not part.startswith(f"{own}:")]
+    lineage = "|".join([*others, f"{own}:{count}"])
+    return ";".join([*(one for one in fields if not one.startswith("Lineage=")), f"Lineage={lineage}"]), count
 
 
 def is_sampled(header: str) -> bool:

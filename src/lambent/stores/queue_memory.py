@@ -22,19 +22,17 @@ class MemoryEvents:
     async def append(self, event: Event) -> Event:
         if len(self._events) >= self._events_max:
             raise ServiceFault("too many events are waiting")
-        stored = replace(event, id=self._next_id)
-        self._next_id += 1
-        self._events[stored.id] = stored
-        self._backlog.add(stored.id, stored.ref, stored.due_ms, stored.accepted_ms)
-        return stored
+        return self._add(event)
 
     async def lease(self, now_ms: int, limit: int, room: Callable[[FunctionRef], int]) -> list[Event]:
         return [self._events[id] for id in self._backlog.take(now_ms, limit, room)]
 
-    async def settle(self, event: Event) -> None:
+    async def settle(self, event: Event, successor: Event | None = None) -> None:
         self._backlog.begin_close(event.id)
         self._backlog.settle(event.id)
         del self._events[event.id]
+        if successor is not None:
+            self._add(successor)
 
     async def release(self, event: Event) -> None:
         self._backlog.begin_close(event.id)
@@ -55,3 +53,10 @@ class MemoryEvents:
 
     def __len__(self) -> int:
         return len(self._backlog)
+
+    def _add(self, event: Event) -> Event:
+        stored = replace(event, id=self._next_id)
+        self._next_id += 1
+        self._events[stored.id] = stored
+        self._backlog.add(stored.id, stored.ref, stored.due_ms, stored.accepted_ms)
+        return stored

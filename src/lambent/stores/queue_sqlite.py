@@ -75,14 +75,21 @@ class SqliteEvents:
             raise
         return [self._cached[id] if id in self._cached else read[id] for id in ids]
 
-    async def settle(self, event: Event) -> None:
-        await self._close(event.id, _DELETE, (event.id,))
+    async def settle(self, event: Event, successor: Event | None = None) -> None:
+        if successor is None:
+            await self._close(event.id, lambda: self._writer.append(_DELETE, (event.id,)))
+        else:
+            stored = replace(successor, id=self._next_id)
+            self._next_id += 1
+            await self._close(event.id, lambda: self._replace(event.id, stored))
+            self._keep(stored)
+            self._backlog.add(stored.id, stored.ref, stored.due_ms, stored.accepted_ms)
         self._backlog.settle(event.id)
         self._forget(event.id)
 
     async def release(self, event: Event) -> None:
         row = (event.due_ms, event.attempt, event.deferrals, event.reason, event.id)
-        await self._close(event.id, _RELEASE, row)
+        await self._close(event.id, lambda: self._writer.append(_RELEASE, row))
         self._forget(event.id)
         self._keep(event)
         self._backlog.release(event.id, event.due_ms)
@@ -115,10 +122,19 @@ class SqliteEvents:
         else:
             done.set_exception(error)
 
-    async def _close(self, id: int, sql: str, row: Sequence[Any]) -> None:
+    def _replace(self, id: int, successor: Event) -> asyncio.Future[None]:
+        """Both statements in one savepoint: the one does not happen without the other."""
+
+        def write(connection: sqlite3.Connection) -> None:
+            connection.execute(_INSERT, _row(successor))
+            connection.execute(_DELETE, (id,))
+
+        return self._writer.transact(write, weight=len(successor.payload) + _EVENT_BYTES)
+
+    async def _close(self, id: int, write: Callable[[], asyncio.Future[None]]) -> None:
         self._backlog.begin_close(id)
         try:
-            await self._writer.append(sql, row)
+            await write()
         except Exception:
             self._backlog.fail_close(id)
             raise

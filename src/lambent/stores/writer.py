@@ -101,14 +101,15 @@ class Writer:
         """Jobs handed in and not yet answered."""
         return self._pending_jobs
 
-    def transact(self, fn: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
+    def transact(self, fn: Callable[[sqlite3.Connection], T], *, weight: int = 0) -> asyncio.Future[T]:
         """Run `fn` in the writer's thread, in a savepoint of its own; the future resolves once the commit is durable.
+        weight: bytes that it writes, where they are many.
 
         An exception of `fn` undoes what `fn` did, nothing else, and is the future's. `fn` neither commits nor rolls
         back, and runs in the order of hand-in with other `transact` and `execute` jobs.
         Raises ServiceFault when too much is pending; the future: DiskFull, ServiceFault, or what `fn` raises.
         """
-        return self._submit(_TRANSACT, "", fn, 0)
+        return self._submit(_TRANSACT, "", fn, weight)
 
     def execute(self, sql: str, parameters: Sequence[Any] = (), *, weight: int = 0) -> asyncio.Future[int]:
         """Run one statement; the future resolves to the number of changed rows once the commit is durable."""

@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from lambent.domain.errors import AccessDenied, InvalidParameterValue, ResourceNotFound
-from lambent.domain.names import FunctionRef, Scope, merge_qualifier, parse_function_name
+from lambent.domain.names import (
+    FunctionName,
+    FunctionRef,
+    Scope,
+    merge_qualifier,
+    parse_function_arn,
+    parse_function_name,
+)
 
 SCOPE = Scope("123456789012", "us-east-1")
 REF = FunctionRef("123456789012", "us-east-1", "my-fn")
@@ -58,3 +65,30 @@ def test_two_qualifiers_must_agree() -> None:
     assert refused.value.message == (
         "The derived qualifier from the function name does not match the specified qualifier."
     )
+
+
+@pytest.mark.parametrize(
+    ("arn", "qualifier"),
+    [
+        ("arn:aws:lambda:us-east-1:123456789012:function:fn", None),
+        ("arn:aws:lambda:us-east-1:123456789012:function:fn:live", "live"),
+        ("arn:aws-cn:lambda:us-east-1:123456789012:function:fn:$LATEST", "$LATEST"),
+    ],
+)
+def test_a_function_arn_is_read(arn: str, qualifier: str | None) -> None:
+    assert parse_function_arn(arn) == FunctionName(FunctionRef("123456789012", "us-east-1", "fn"), qualifier)
+
+
+@pytest.mark.parametrize(
+    "arn",
+    [
+        "fn",
+        "arn:aws:sqs:us-east-1:123456789012:fn",
+        "arn:aws:lambda:us-east-1:123456789012:layer:fn:1",
+        "arn:aws:lambda:us-east-1:123456789012:function:fn:a:b",
+        "arn:aws:lambda:us-east-1:123456789012:function:fn:$OTHER",
+        "arn:aws:lambda:us-east-1:123456789012:function:fn\n",
+    ],
+)
+def test_what_is_no_function_arn_is_none(arn: str) -> None:
+    assert parse_function_arn(arn) is None

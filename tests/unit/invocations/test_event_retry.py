@@ -86,6 +86,15 @@ def test_before_an_attempt(age_s: int, reserved: int | None, expected: Settle | 
     assert before_attempt(EVENT, DEFAULT, now_ms=NOW + age_s * 1_000, reserved=reserved) == expected
 
 
+@pytest.mark.parametrize(
+    ("attempt", "retries_max", "is_discarded"), [(1, 0, True), (2, 1, True), (1, 1, False), (0, 0, False)]
+)
+def test_retries_that_were_taken_away_are_not_made(attempt: int, retries_max: int, is_discarded: bool) -> None:
+    event = replace(EVENT, attempt=attempt, reason="Unhandled")
+    expected = Settle(Condition.RETRIES_EXHAUSTED, "Unhandled", attempt) if is_discarded else None
+    assert before_attempt(event, EventPolicy(retries_max=retries_max), now_ms=NOW, reserved=None) == expected
+
+
 def test_deferrals_double_from_one_second_to_five_minutes() -> None:
     assert [deferral_ms(n) // 1_000 for n in range(11)] == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]
 

@@ -13,7 +13,8 @@ from tests.simulation.virtual_time import run_virtual
 from lambent.domain.clock import ManualClock
 from lambent.domain.errors import DiskFull, ServiceFault
 from lambent.domain.names import FunctionRef
-from lambent.invocations.destinations import Delivery, NoDestinations
+from lambent.functions.model import Code, Configuration, FunctionVersion, Logging
+from lambent.invocations.destinations import Delivery, Destinations
 from lambent.invocations.events import EventService
 from lambent.invocations.queue import Event
 from lambent.invocations.retry import EventPolicy, FunctionError, NotFound, Outcome, ServiceError, Success, Throttled
@@ -23,6 +24,12 @@ F, G = (FunctionRef("123456789012", "us-east-1", name) for name in "fg")
 OK = Success(b'{"a":1}', "3")
 FAILED = FunctionError(b'{"errorMessage":"boom","errorType":"E"}', "Unhandled", "$LATEST")
 THROTTLED = Throttled("ConcurrentInvocationLimitExceeded")
+
+
+def version(ref: FunctionRef) -> FunctionVersion:
+    """A version as `resolve` would answer it."""
+    configuration = Configuration("role", "python3.11", "app.handler", Logging("Text", None, None, "/aws/lambda/f"))
+    return FunctionVersion(ref, "$LATEST", configuration, Code("d", "s", 1), "r", "Active", None, None, 1, 0)
 
 
 class Node:
@@ -36,13 +43,22 @@ class Node:
         self.has_room = True
         self.metrics: list[tuple[str, str, int]] = []
         self.attempts: list[tuple[str, float]] = []
+        self.events: list[Event] = []
         self.deliveries: list[Delivery] = []
         self.log: list[str] = []
-        self.sink = NoDestinations(lambda event, line: self.log.append(line))
+        self.missing: set[FunctionRef] = set()
+        self.looping: set[FunctionRef] = set()
+        self.sink = Destinations(
+            find=lambda ref, qualifier: None if ref in self.missing else version(ref),
+            may_loop=self.looping.__contains__,
+            log=lambda event, line: self.log.append(line),
+            metric=lambda ref, name, value: self.metrics.append((ref.name, name, value)),
+        )
         self.start_ms = self.clock.wall_ms()
 
         async def attempt(event: Event) -> Outcome:
             self.attempts.append((event.request_id, (self.clock.wall_ms() - self.start_ms) / 1_000))
+            self.events.append(event)
             return await invoke(event)
 
         self.service = EventService(
@@ -58,13 +74,13 @@ class Node:
             running_max=running_max,
         )
 
-    async def succeeded(self, delivery: Delivery) -> None:
+    async def succeeded(self, delivery: Delivery) -> Event | None:
         self.deliveries.append(delivery)
-        await self.sink.succeeded(delivery)
+        return await self.sink.succeeded(delivery)
 
-    async def failed(self, delivery: Delivery) -> None:
+    async def failed(self, delivery: Delivery) -> Event | None:
         self.deliveries.append(delivery)
-        await self.sink.failed(delivery)
+        return await self.sink.failed(delivery)
 
     async def accept(self, name: str = "r1", ref: FunctionRef = F, qualifier: str | None = None) -> None:
         await self.service.accept(ref, qualifier, request_id=name, trace="Root=1", payload=b'{"hello":"world"}')
@@ -163,9 +179,12 @@ def test_reserved_zero_discards_without_an_attempt() -> None:
     assert node.attempts == []
     assert node.log == [
         "event r1 discarded after 0 attempts (ZeroReservedConcurrency): not sent to "
-        "arn:aws:sqs:us-east-1:123456789012:q, no destination service is served yet"
+        "arn:aws:sqs:us-east-1:123456789012:q, because SQS queues are not served by this release of Lambent: name a "
+        "Lambda function as OnFailure destination, which can pass the record on"
     ]
-    assert node.sink.undelivered == 1
+    assert [m for m in node.metrics if m[1] == "DestinationDeliveryFailures"] == [
+        ("f", "DestinationDeliveryFailures", 1)
+    ]
 
 
 def test_a_deleted_function_ends_its_events() -> None:
@@ -243,7 +262,7 @@ def test_a_sink_that_breaks_costs_the_record_not_the_queue() -> None:
     node = Node(always(FAILED))
     node.policies[F] = EventPolicy(retries_max=0)
 
-    async def broken(delivery: Delivery) -> None:
+    async def broken(delivery: Delivery) -> Event | None:
         raise OSError("unreachable")
 
     node.sink.failed = broken  # type: ignore[method-assign]
@@ -347,10 +366,10 @@ def test_a_decision_that_cannot_be_stored_is_stored_later_without_another_attemp
     settle = node.queue.settle
     failures = iter([DiskFull("full"), ServiceFault("broken")])
 
-    async def failing(event: Event) -> None:
+    async def failing(event: Event, successor: Event | None = None) -> None:
         if (error := next(failures, None)) is not None:
             raise error
-        await settle(event)
+        await settle(event, successor)
 
     node.queue.settle = failing  # type: ignore[method-assign]
 

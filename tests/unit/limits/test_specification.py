@@ -29,7 +29,6 @@ NO_BOUNDS = {
     "sandbox/wire.py:ANSWER_BYTES": "the size of a message",
     "domain/limits.py:SHUTDOWN_INTERNAL_S": "for extensions, which are not served",
     "domain/limits.py:SHUTDOWN_EXTERNAL_S": "for extensions, which are not served",
-    "domain/limits.py:EVENT_AGE_S_MIN": "of PutFunctionEventInvokeConfig, which is not served",
 }
 
 

@@ -45,6 +45,12 @@ class CodeReader:
 
     async def _fetch(self, code: dict[str, Any]) -> Package:
         archive, bucket, key = code.get("ZipFile"), code.get("S3Bucket"), code.get("S3Key")
+        if code.get("S3ObjectStorageMode") == "REFERENCE":
+            # An object that can change or go under a deployed function would be code that nobody has checked.
+            raise InvalidParameterValue(
+                "S3ObjectStorageMode REFERENCE is not served by this release of Lambent. "
+                "Leave it away or use COPY: the object is copied when the function is created or updated."
+            )
         if archive is not None:
             if bucket is not None or key is not None or code.get("S3ObjectVersion") is not None:
                 raise InvalidParameterValue(
@@ -55,10 +61,6 @@ class CodeReader:
             raise InvalidParameterValue("Please provide a source for function code.")
         if bucket is None or key is None:
             raise InvalidParameterValue("S3Bucket and S3Key name an object together; one of them is missing.")
-        if code.get("S3ObjectStorageMode") == "REFERENCE":
-            raise InvalidParameterValue(
-                "S3ObjectStorageMode REFERENCE is not served by this release of Lambent: objects are copied (COPY)."
-            )
         async with self._s3.fetched(bucket, key, code.get("S3ObjectVersion")) as path:
             return await self._packages.put(path)
 

@@ -41,8 +41,9 @@ def read_wanted(values: dict[str, Any]) -> Wanted:
     )
 
 
-def show(version: FunctionVersion, qualifier: str | None) -> dict[str, Any]:
-    """A FunctionConfiguration with its states. qualifier: what FunctionArn is to carry."""
+def show(version: FunctionVersion, qualifier: str | None, pinned: str | None = None) -> dict[str, Any]:
+    """A FunctionConfiguration with its states. qualifier: what FunctionArn is to carry. pinned: the runtime version that
+    the function is held at by its runtime management."""
     shown = show_in_list(version, qualifier)
     shown["State"] = version.state
     if version.state_reason is not None:
@@ -55,7 +56,8 @@ def show(version: FunctionVersion, qualifier: str | None) -> dict[str, Any]:
         shown["LastUpdateStatusReasonCode"] = version.update_reason_code
     runtime = version.configuration.runtime
     if runtime is not None:
-        shown["RuntimeVersionConfig"] = {"RuntimeVersionArn": runtime_version_arn(version.ref.region, runtime)}
+        arn = pinned or runtime_version_arn(version.ref.region, runtime)
+        shown["RuntimeVersionConfig"] = {"RuntimeVersionArn": arn}
     return shown
 
 

@@ -78,7 +78,7 @@ class _Functions:
             tags=values.get("Tags"),
             invocation_id=sdk_invocation_id.get(),
         )
-        return Answer(show(version, None))
+        return Answer(self._show(version, None))
 
     async def get(self, caller: Caller, values: dict[str, Any]) -> Answer:
         ref, qualifier = read_qualified(caller, values)
@@ -88,7 +88,7 @@ class _Functions:
         location: dict[str, Any] = {"RepositoryType": "S3", "Location": self._locations.url(version.code.digest)}
         if version.code.source_kms_key_arn is not None:
             location["SourceKMSKeyArn"] = version.code.source_kms_key_arn
-        output: dict[str, Any] = {"Configuration": show(version, qualifier), "Code": location}
+        output: dict[str, Any] = {"Configuration": self._show(version, qualifier), "Code": location}
         if function.tags:
             output["Tags"] = dict(function.tags)
         if qualifier is None and function.reserved is not None:
@@ -98,7 +98,7 @@ class _Functions:
     async def get_configuration(self, caller: Caller, values: dict[str, Any]) -> Answer:
         ref, qualifier = read_qualified(caller, values)
         authorise(self._functions, caller, ref, "GetFunctionConfiguration")
-        return Answer(show(self._functions.get_version(ref, qualifier), qualifier))
+        return Answer(self._show(self._functions.get_version(ref, qualifier), qualifier))
 
     async def update_code(self, caller: Caller, values: dict[str, Any]) -> Answer:
         self._code.check_size(values)
@@ -116,7 +116,7 @@ class _Functions:
             dry_run=values.get("DryRun", False),
             revision_id=values.get("RevisionId"),
         )
-        return Answer(_show_changed(version))
+        return Answer(self._show_changed(version))
 
     async def update_configuration(self, caller: Caller, values: dict[str, Any]) -> Answer:
         wanted = read_wanted(values)
@@ -127,7 +127,7 @@ class _Functions:
             raise InvalidParameterValue("CapacityProviderConfig isn't supported for Lambda Default functions.")
         _refuse_unserved(values)
         version = await self._functions.update_configuration(ref, wanted, revision_id=values.get("RevisionId"))
-        return Answer(_show_changed(version))
+        return Answer(self._show_changed(version))
 
     async def delete(self, caller: Caller, values: dict[str, Any]) -> Answer:
         ref, qualifier = read_qualified(caller, values)
@@ -147,7 +147,7 @@ class _Functions:
             code_sha256=values.get("CodeSha256") or None,
             revision_id=values.get("RevisionId"),
         )
-        return Answer(show(version, version.version))
+        return Answer(self._show(version, version.version))
 
     async def list_functions(self, caller: Caller, values: dict[str, Any]) -> Answer:
         region = values.get("MasterRegion")
@@ -193,10 +193,12 @@ class _Functions:
         shown = [show_in_list(version, version.version) for version in page[:size]]
         return _page("Versions", shown, _VERSIONS, [_number(page[size - 1])] if len(page) > size else None)
 
+    def _show(self, version: FunctionVersion, qualifier: str | None) -> dict[str, Any]:
+        return show(version, qualifier, self._functions.pinned(version))
 
-def _show_changed(version: FunctionVersion) -> dict[str, Any]:
-    """As changes answer: $LATEST under the unqualified ARN, a new version under its own."""
-    return show(version, None if version.version == LATEST else version.version)
+    def _show_changed(self, version: FunctionVersion) -> dict[str, Any]:
+        """As changes answer: $LATEST under the unqualified ARN, a new version under its own."""
+        return self._show(version, None if version.version == LATEST else version.version)
 
 
 def _refuse_unserved(values: dict[str, Any]) -> None:

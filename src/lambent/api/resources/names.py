@@ -12,9 +12,11 @@ if TYPE_CHECKING:
     from lambent.identity.model import Caller
 
 
-def read_qualified(caller: Caller, values: dict[str, Any]) -> tuple[FunctionRef, str | None]:
-    """FunctionName and Qualifier of an operation that takes both; they must agree. Other accounts may be named."""
-    named = parse_function_name(values["FunctionName"], caller.scope, cross_account=True)
+def read_qualified(
+    caller: Caller, values: dict[str, Any], *, cross_account: bool = True
+) -> tuple[FunctionRef, str | None]:
+    """FunctionName and Qualifier of an operation that takes both; they must agree."""
+    named = parse_function_name(values["FunctionName"], caller.scope, cross_account=cross_account)
     return named.ref, merge_qualifier(named, values.get("Qualifier"))
 
 
