@@ -35,6 +35,8 @@ from .wanted import Wanted
 
 SETTLE_WAIT_S = 1.0
 """How long a change waits for the one before it instead of answering 409, which SDKs do not retry."""
+LINE_WAIT_S = 10.0
+"""How long any other change stands behind those of the same function; then it is decided beside them."""
 CodeSource = Callable[[], Awaitable[Code]]
 """Fetches, checks and stores a package when all cheaper checks have passed; raises the caller's errors."""
 
@@ -66,6 +68,7 @@ class Functions:
         self._settle_wait_s = settle_wait_s
         self._registry = Registry(store, limits or AccountLimits(), random)
         self._turns = Turns()
+        self._line = Turns()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._generation = max((one.generation for function in self._registry for one in _all(function)), default=0)
 
@@ -356,7 +359,17 @@ class Functions:
 
     async def _change(self, ref: FunctionRef, decide: Decision) -> Function | None:
         """One write outside the turns; runs to its end whatever happens to the caller."""
-        return await asyncio.shield(self._spawn(self._registry.write(ref, decide)))
+        return await asyncio.shield(self._spawn(self._write_in_line(ref, decide)))
+
+    async def _write_in_line(self, ref: FunctionRef, decide: Decision) -> Function | None:
+        """Behind the other changes of the function: of rivals side by side one wins and all others decide again, until
+        the last of hundreds has lost too often."""
+        is_first = await self._line.take(ref, LINE_WAIT_S)
+        try:
+            return await self._registry.write(ref, decide)
+        finally:
+            if is_first:
+                self._line.give_back(ref)
 
     async def _accept(self, ref: FunctionRef, decide: Decision) -> Function:
         """One write in its turn, answered as written and settled afterwards."""

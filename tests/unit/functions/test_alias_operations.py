@@ -16,7 +16,8 @@ from lambent.api.resources import aliases, policies
 from lambent.domain.errors import AliasLimitExceeded, FunctionNotFound
 from lambent.functions.aliases import ADDITIONAL_VERSIONS_MAX, ALIASES_MAX, created, deleted, drawn
 from lambent.functions.codec import decode_function, encode_function
-from lambent.functions.model import Alias, Policy, Provisioned, Url
+from lambent.functions.model import Alias, Function, Policy, Provisioned, Url
+from lambent.stores.functions_memory import MemoryFunctions
 
 FN = f"{operations.FUNCTIONS}/fn"
 ALIASES = f"{FN}/aliases"
@@ -339,6 +340,31 @@ def test_aliases_survive_a_restart(house: House) -> None:
         read = decode_function(ref(), function.revision, encode_function(function), dict(function.versions))
         assert read == function
         assert house.open().get(ref()).aliases == {"live": Alias("live", "1", "r", "d", {"2": 0.3})}
+
+    house.run(scenario())
+
+
+def test_five_hundred_changes_at_once_are_all_made(house: House) -> None:
+    class Yielding(MemoryFunctions):
+        """A write takes a turn of the loop, as a write to a disk does."""
+
+        async def swap(self, old: Function, new: Function) -> None:
+            await asyncio.sleep(0)
+            await super().swap(old, new)
+
+    async def scenario() -> None:
+        house.store = Yielding()
+        functions = house.open()
+        await functions.create(ref(), wanted(), code())
+        await functions.close()
+        before = functions.get(ref()).revision
+
+        def one_more(function: Function) -> Function:
+            return replace(function, tags={**function.tags, str(len(function.tags)): ""})
+
+        await asyncio.gather(*(functions.change(ref(), one_more) for _ in range(500)))
+        function = functions.get(ref())
+        assert (len(function.tags), function.revision) == (500, before + 500)
 
     house.run(scenario())
 
