@@ -11,7 +11,8 @@ import pytest
 from botocore.exceptions import ClientError
 from tests.support import client, function
 
-OWNER, GUEST = "111111111111", "222222222222"
+OWNER, GUEST = "717171717171", "727272727272"
+"""Accounts that no other test acts in: others look at all that theirs have."""
 ECHO = "def handler(event, context):\n    return [event, context.invoked_function_arn]\n"
 WRITERS = 50
 
