@@ -113,7 +113,7 @@ class Functions:
     def has(self, ref: FunctionRef, qualifier: str | None = None) -> bool:
         """Whether there is such a function and, where a qualifier is given, such a version or alias of it."""
         function = self._registry.find(ref)
-        return function is not None and (function.find(qualifier) is not None or qualifier in function.aliases)
+        return function is not None and function.find(qualifier) is not None
 
     def get_version(self, ref: FunctionRef, qualifier: str | None) -> FunctionVersion:
         """A version as the API shows it, for an alias its primary one; raises FunctionNotFound with the ARN as asked for."""
