@@ -72,6 +72,8 @@ WIRE: dict[type[LambentError], WireError] = {
     errors.ResourceConflict: MODELLED["ResourceConflictException"],
     errors.PreconditionFailed: MODELLED["PreconditionFailedException"],
     errors.AccessDenied: WireError(403, "AccessDeniedException", "Message"),
+    errors.AliasLimitExceeded: MODELLED["AliasLimitExceededException"],
+    errors.PolicyLengthExceeded: MODELLED["PolicyLengthExceededException"],
     errors.CodeStorageExceeded: MODELLED["CodeStorageExceededException"],
     errors.RequestEntityTooLarge: WireError(413, "RequestEntityTooLargeException"),
     errors.UnsupportedMediaType: MODELLED["UnsupportedMediaTypeException"],

@@ -75,9 +75,9 @@ class EventAttempts:
         )
 
     def find(self, ref: FunctionRef, qualifier: str | None) -> FunctionVersion | None:
-        """What an invocation would run; None: nothing of that name is there."""
+        """What an invocation would run, for an alias its primary version; None: nothing of that name is there."""
         try:
-            return self._functions.resolve(ref, qualifier)
+            return self._functions.primary(ref, qualifier)
         except ResourceNotFound:
             return None
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from lambent.api.door import PublicDoor
 from lambent.api.ports import Authenticator
-from lambent.api.resources import account, concurrency, event_invokes, runtime_management, urls
+from lambent.api.resources import account, aliases, concurrency, event_invokes, policies, runtime_management, urls
 from lambent.api.resources import functions as functions_resource
 from lambent.api.resources import logs as logs_resource
 from lambent.api.resources import mappings as mappings_resource
@@ -225,6 +225,8 @@ async def running(
         event_invokes.register(door, functions)
         runtime_management.register(door, functions)
         urls.register(door, functions, lambda: address[1])
+        aliases.register(door, functions)
+        policies.register(door, functions)
         logs_resource.register(door, logs)
         door.mount_path(CODE_PREFIX.encode(), downloads)
         door.mount_path(USAGE_PATH, UsageDoor(Ledger(records), authenticator, clock))

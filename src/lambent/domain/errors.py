@@ -51,6 +51,14 @@ class AccessDenied(LambentError):
     """The caller may not do this."""
 
 
+class AliasLimitExceeded(LambentError):
+    """The function has as many aliases as it may."""
+
+
+class PolicyLengthExceeded(LambentError):
+    """The resource policy would be larger than the published limit."""
+
+
 class CodeStorageExceeded(LambentError):
     """The account's code storage is full."""
 

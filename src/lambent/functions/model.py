@@ -312,10 +312,13 @@ class Function:
     code_signing_arn: str | None = None
 
     def find(self, qualifier: str | None) -> FunctionVersion | None:
-        """The version as the API shows it; None when there is no such version."""
+        """The version as the API shows it, for an alias its primary one; None when there is neither."""
         if qualifier is None or qualifier == LATEST:
             return self.latest
-        return self.versions.get(qualifier)
+        version = self.versions.get(qualifier)
+        if version is None and (alias := self.aliases.get(qualifier)) is not None:
+            return self.latest if alias.version == LATEST else self.versions.get(alias.version)
+        return version
 
     @property
     def code_bytes(self) -> int:

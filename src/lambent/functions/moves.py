@@ -17,6 +17,11 @@ from .model import CREATING_CODE, CREATING_REASON, Code, Configuration, Function
 
 T = TypeVar("T")
 
+STALE = (
+    "The Revision Id provided does not match the latest Revision Id. "
+    "Call the GetFunction/GetAlias API to retrieve the latest Revision Id"
+)
+"""The refusal of another RevisionId than that of $LATEST, or of the alias."""
 INVALID_RUNTIME = "InvalidRuntime"
 """Reason code of a version whose runtime this machine does not have."""
 
@@ -56,10 +61,7 @@ def existing(function: Function | None, ref: FunctionRef, qualifier: str | None 
 def check_revision(function: Function, revision_id: str | None) -> None:
     """The optional RevisionId of a change to $LATEST; raises PreconditionFailed."""
     if revision_id is not None and revision_id != function.latest.revision_id:
-        raise PreconditionFailed(
-            "The Revision Id provided does not match the latest Revision Id. "
-            "Call the GetFunction/GetAlias API to retrieve the latest Revision Id"
-        )
+        raise PreconditionFailed(STALE)
 
 
 def in_progress(ref: FunctionRef, function: Function | None) -> ResourceConflict:
@@ -240,9 +242,14 @@ def revived(function: Function, stamp: Stamp, runtimes: RuntimeChoice) -> Functi
 
 
 def without_version(function: Function, number: str) -> Function:
-    """One published version less; its number stays used."""
+    """One published version less; its number stays used. Raises ResourceConflict while an alias points to it."""
     if number not in function.versions:
         return function
+    aliases = [one.name for one in function.aliases.values() if number == one.version or number in one.weights]
+    if aliases:
+        raise ResourceConflict(
+            f"Unable to delete version because the following aliases reference it: [{', '.join(aliases)}]"
+        )
     versions = {one: version for one, version in function.versions.items() if one != number}
     return without_settings(replace(function, versions=versions), number)
 

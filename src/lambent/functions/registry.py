@@ -9,10 +9,12 @@ from __future__ import annotations
 from bisect import bisect_right, insort
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from random import random as _random
 
 from ..domain.documents import WRITE_ATTEMPTS_MAX
 from ..domain.errors import FunctionNotFound, ServiceFault
 from ..domain.names import LATEST, FunctionRef, Scope
+from . import aliases
 from .account import AccountLimits, Accounts
 from .model import Change, Function, FunctionVersion
 from .store import FunctionStore, LostRace
@@ -27,9 +29,10 @@ _Key = tuple[str, str, str]
 class Registry:
     """Functions by name, with the account's usage and the listeners. Used from one event loop."""
 
-    def __init__(self, store: FunctionStore, limits: AccountLimits) -> None:
-        """Read everything from the store."""
+    def __init__(self, store: FunctionStore, limits: AccountLimits, random: Callable[[], float] = _random) -> None:
+        """Read everything from the store. random: what aliases draw their versions with, from 0 up to 1."""
         self._store = store
+        self._random = random
         self.accounts = Accounts(limits)
         self._listeners: list[Callable[[Change], None]] = []
         self._functions: dict[_Key, Function] = {}
@@ -54,7 +57,16 @@ class Registry:
             version = function.versions.get(qualifier)
             if version is not None:
                 return version
+            alias = function.aliases.get(qualifier)
+            if alias is not None:
+                return self.resolve(ref, aliases.drawn(alias, self._random))
         raise FunctionNotFound(ref.arn(qualifier or LATEST))
+
+    def primary(self, ref: FunctionRef, qualifier: str | None) -> FunctionVersion:
+        """See `Functions.primary`."""
+        function = self.find(ref)
+        alias = None if function is None or qualifier is None else function.aliases.get(qualifier)
+        return self.resolve(ref, qualifier if alias is None else alias.version)
 
     def names(self, scope: Scope, after: str, most: int) -> list[str]:
         """Up to `most` function names that sort behind `after`, in order."""
@@ -158,8 +170,8 @@ def _provisioned(function: Function | None) -> dict[str, tuple[str, int]]:
     """What provisioned concurrency is asked for: by qualifier, the version meant and the number."""
     if function is None or not function.provisioned:
         return {}
-    aliases = function.aliases
+    known = function.aliases
     return {
-        qualifier: (aliases[qualifier].version if qualifier in aliases else qualifier, one.requested)
+        qualifier: (known[qualifier].version if qualifier in known else qualifier, one.requested)
         for qualifier, one in function.provisioned.items()
     }

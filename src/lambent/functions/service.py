@@ -14,6 +14,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from dataclasses import replace
+from random import random as _random
 from typing import Any, TypeVar
 
 from ..domain.clock import Clock
@@ -34,6 +35,8 @@ from .wanted import Wanted
 
 SETTLE_WAIT_S = 1.0
 """How long a change waits for the one before it instead of answering 409, which SDKs do not retry."""
+LINE_WAIT_S = 10.0
+"""How long any other change stands behind those of the same function; then it is decided beside them."""
 CodeSource = Callable[[], Awaitable[Code]]
 """Fetches, checks and stores a package when all cheaper checks have passed; raises the caller's errors."""
 
@@ -53,16 +56,19 @@ class Functions:
         runtime_client: str = "lambent",
         limits: AccountLimits | None = None,
         settle_wait_s: float = SETTLE_WAIT_S,
+        random: Callable[[], float] = _random,
     ) -> None:
         """Read everything from the store; `start` then finishes what a crash left unfinished.
 
-        runtime_client: `lambent` or `official`, for functions that do not choose for themselves.
+        runtime_client: `lambent` or `official`, for functions that do not choose for themselves. random: from 0 up to 1;
+        aliases with weights draw their versions with it.
         """
         self._runtimes = RuntimeChoice(runtimes, runtime_client)
         self._clock = clock
         self._settle_wait_s = settle_wait_s
-        self._registry = Registry(store, limits or AccountLimits())
+        self._registry = Registry(store, limits or AccountLimits(), random)
         self._turns = Turns()
+        self._line = Turns()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._generation = max((one.generation for function in self._registry for one in _all(function)), default=0)
 
@@ -87,10 +93,15 @@ class Functions:
 
     def resolve(self, ref: FunctionRef, qualifier: str | None) -> FunctionVersion:
         """The version an invocation runs, which for $LATEST may be the state before an update that cannot be applied.
+        An alias with weights draws here, each time it is asked: ask once for each attempt.
 
         Raises FunctionNotFound with the ARN an invocation reports: `:$LATEST` where no qualifier was given.
         """
         return self._registry.resolve(ref, qualifier)
+
+    def primary(self, ref: FunctionRef, qualifier: str | None) -> FunctionVersion:
+        """As `resolve`, but nothing is drawn: for an alias, the version it points to. For whoever asks and does not run."""
+        return self._registry.primary(ref, qualifier)
 
     def get(self, ref: FunctionRef, qualifier: str | None = None) -> Function:
         """The function; raises FunctionNotFound with the ARN as asked for."""
@@ -102,10 +113,10 @@ class Functions:
     def has(self, ref: FunctionRef, qualifier: str | None = None) -> bool:
         """Whether there is such a function and, where a qualifier is given, such a version or alias of it."""
         function = self._registry.find(ref)
-        return function is not None and (function.find(qualifier) is not None or qualifier in function.aliases)
+        return function is not None and function.find(qualifier) is not None
 
     def get_version(self, ref: FunctionRef, qualifier: str | None) -> FunctionVersion:
-        """A version as the API shows it; raises FunctionNotFound with the ARN as asked for."""
+        """A version as the API shows it, for an alias its primary one; raises FunctionNotFound with the ARN as asked for."""
         version = self.get(ref, qualifier).find(qualifier)
         if version is None:
             raise FunctionNotFound(ref.arn(qualifier))
@@ -156,7 +167,7 @@ class Functions:
         version = self.resolve(ref, qualifier)
         if version.state == "Pending" and await self._turns.take(ref, self._settle_wait_s):
             self._turns.give_back(ref)
-            return self.resolve(ref, qualifier)
+            return self.resolve(ref, version.version)
         return version
 
     async def create(
@@ -348,7 +359,17 @@ class Functions:
 
     async def _change(self, ref: FunctionRef, decide: Decision) -> Function | None:
         """One write outside the turns; runs to its end whatever happens to the caller."""
-        return await asyncio.shield(self._spawn(self._registry.write(ref, decide)))
+        return await asyncio.shield(self._spawn(self._write_in_line(ref, decide)))
+
+    async def _write_in_line(self, ref: FunctionRef, decide: Decision) -> Function | None:
+        """Behind the other changes of the function: of rivals side by side one wins and all others decide again, until
+        the last of hundreds has lost too often."""
+        is_first = await self._line.take(ref, LINE_WAIT_S)
+        try:
+            return await self._registry.write(ref, decide)
+        finally:
+            if is_first:
+                self._line.give_back(ref)
 
     async def _accept(self, ref: FunctionRef, decide: Decision) -> Function:
         """One write in its turn, answered as written and settled afterwards."""

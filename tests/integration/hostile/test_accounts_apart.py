@@ -104,6 +104,7 @@ OPEN_TO_POLICIES = {
     "list_versions_by_function": "ListVersionsByFunction",
     "get_function_concurrency": "GetFunctionConcurrency",
     "delete_function_concurrency": "DeleteFunctionConcurrency",
+    "list_aliases": "ListAliases",
     "delete_function": "DeleteFunction",
 }
 

@@ -1,7 +1,7 @@
 """Each refusal that this release can give, provoked once: status, code, text and whether `Type` is there, as published.
 
 Left out, because nothing here can provoke them: what belongs to image functions, VPC and EC2, KMS, EFS, S3 Files,
-code signing, capacity providers, SnapStart's own failures, durable executions and aliases (not served yet); the role
+code signing, capacity providers, SnapStart's own failures, durable executions; aliases and policies (unit tests have their texts); the role
 texts (roles are recorded, not judged); the S3 texts (they have tests of their own with an S3 server); the full account
 storage (300 GB: a unit test); 409s of Pending and of updates in progress (the server waits instead of refusing, and
 gives up only after a while: a unit test with a clock of its own); rate limits of the API (there are none).

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from tests.simulation.virtual_time import run_virtual
@@ -37,8 +38,9 @@ from lambent.domain.limits import (
 )
 from lambent.domain.tags import check_tags
 from lambent.functions.account import AccountLimits
+from lambent.functions.model import Function
 from lambent.functions.rules import check_layers, check_name, check_request
-from lambent.functions.service import SETTLE_WAIT_S
+from lambent.functions.service import LINE_WAIT_S, SETTLE_WAIT_S
 from lambent.functions.store import LostRace
 from lambent.functions.wanted import Wanted
 from lambent.stores.functions_memory import MemoryFunctions
@@ -136,6 +138,34 @@ def test_a_change_is_decided_a_hundred_times_and_then_given_up(house: House) -> 
 
     house.run(scenario())
     assert lost.tries == WRITE_ATTEMPTS_MAX
+
+
+def test_a_change_stands_in_line_for_ten_seconds_and_is_then_decided_beside_the_others() -> None:
+    house = House()
+    clock = ManualClock()
+
+    async def scenario() -> None:
+        store = house.store = SlowStore()
+        functions = house.open()
+        await functions.create(ref(), wanted(), code())
+        await functions.close()
+        store.gate.clear()
+        began_ns = clock.monotonic_ns()
+        decided_s: list[float] = []
+
+        def decide(function: Function) -> Function:
+            decided_s.append((clock.monotonic_ns() - began_ns) / 1e9)
+            return replace(function, recursive_loop=str(len(decided_s)))
+
+        changes = [asyncio.ensure_future(functions.change(ref(), decide)) for _ in range(2)]
+        await asyncio.sleep(LINE_WAIT_S + 1)
+        assert decided_s == [0, pytest.approx(LINE_WAIT_S, abs=0.01)]
+        store.gate.set()
+        await asyncio.gather(*changes)
+        assert len(decided_s) == 3  # one of the two lost the race
+        await functions.close()
+
+    run_virtual(clock, scenario())
 
 
 def test_a_change_waits_a_second_for_the_one_before_it() -> None:

@@ -84,6 +84,8 @@ class Versions:
     def resolve(self, ref: Any, qualifier: str | None) -> Any:
         return SimpleNamespace(state="Active", configuration=SimpleNamespace(tenancy=None))
 
+    primary = resolve
+
     async def active(self, ref: Any, qualifier: str | None) -> Any:
         return self.resolve(ref, qualifier)
 

@@ -82,7 +82,7 @@ class _Functions:
 
     async def get(self, caller: Caller, values: dict[str, Any]) -> Answer:
         ref, qualifier = read_qualified(caller, values)
-        authorise(self._functions, caller, ref, "GetFunction")
+        authorise(self._functions, caller, ref, "GetFunction", qualifier)
         version = self._functions.get_version(ref, qualifier)
         function = self._functions.get(ref)
         location: dict[str, Any] = {"RepositoryType": "S3", "Location": self._locations.url(version.code.digest)}
@@ -97,7 +97,7 @@ class _Functions:
 
     async def get_configuration(self, caller: Caller, values: dict[str, Any]) -> Answer:
         ref, qualifier = read_qualified(caller, values)
-        authorise(self._functions, caller, ref, "GetFunctionConfiguration")
+        authorise(self._functions, caller, ref, "GetFunctionConfiguration", qualifier)
         return Answer(self._show(self._functions.get_version(ref, qualifier), qualifier))
 
     async def update_code(self, caller: Caller, values: dict[str, Any]) -> Answer:
@@ -131,7 +131,7 @@ class _Functions:
 
     async def delete(self, caller: Caller, values: dict[str, Any]) -> Answer:
         ref, qualifier = read_qualified(caller, values)
-        authorise(self._functions, caller, ref, "DeleteFunction")
+        authorise(self._functions, caller, ref, "DeleteFunction", qualifier)
         await self._functions.delete(ref, qualifier)
         return Answer({}, status=204)
 

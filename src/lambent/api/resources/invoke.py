@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from lambent.api.resources.names import not_shared
+from lambent.api.resources.names import authorise
 from lambent.api.wire import render
 from lambent.concurrency.admission import Kind
 from lambent.domain.clock import Clock
@@ -33,7 +33,7 @@ from lambent.domain.limits import (
 )
 from lambent.domain.names import FunctionRef, merge_qualifier, parse_function_name
 from lambent.environments.work import Result
-from lambent.functions.model import FunctionVersion
+from lambent.functions.model import Function, FunctionVersion
 from lambent.http import Exchange
 from lambent.identity.model import Caller
 from lambent.invocations.payload import INLINE_BYTES_MAX, check_payload
@@ -58,8 +58,14 @@ class Versions(Protocol):
     def resolve(self, ref: FunctionRef, qualifier: str | None) -> FunctionVersion:
         """The version to run; raises FunctionNotFound. An alias draws its weights here, once."""
 
+    def primary(self, ref: FunctionRef, qualifier: str | None) -> FunctionVersion:
+        """As `resolve`, but an alias draws nothing: what is asked where nothing runs yet."""
+
     async def active(self, ref: FunctionRef, qualifier: str | None) -> FunctionVersion:
         """As `resolve`, but a version that is still Pending gets a moment to become Active."""
+
+    def get(self, ref: FunctionRef, qualifier: str | None = None) -> Function:
+        """The function; its policies say what other accounts may."""
 
 
 class Events(Protocol):
@@ -110,10 +116,13 @@ class InvokeDoor:
                 "InvokeWithResponseStream is not served by this version of Lambent; Invoke answers the whole response."
             )
         ref, qualifier = self._name(caller, params)
-        version = self._versions.resolve(ref, qualifier)
-        if ref.account != caller.scope.account:
-            raise not_shared(caller, ref, "InvokeFunction")
         kind = "Event" if operation == "InvokeAsync" else params.get("InvocationType", "RequestResponse")
+        if kind == "RequestResponse":
+            version = self._versions.resolve(ref, qualifier)
+        else:  # an event is taken for the qualifier, and draws when it runs
+            version = self._versions.primary(ref, qualifier)
+        if ref.account != caller.scope.account:
+            authorise(self._versions, caller, ref, "InvokeFunction", qualifier)
         context = self._client_context(params.get("ClientContext"))
         if params.get("TenantId") is not None and version.configuration.tenancy is None:
             raise InvalidParameterValue("The tenant id is not supported for functions without tenant isolation.")
@@ -127,7 +136,7 @@ class InvokeDoor:
             )
         if len(body) > INLINE_BYTES_MAX:
             self._supervise(
-                self._later(exchange, ref, qualifier, kind, context, params, request_id), f"invoke {request_id}"
+                self._later(exchange, version, qualifier, kind, context, params, request_id), f"invoke {request_id}"
             )
             return
         check_payload(body)
@@ -136,7 +145,7 @@ class InvokeDoor:
             return
         if kind == "Event" or version.state == "Pending":
             self._supervise(
-                self._later(exchange, ref, qualifier, kind, context, params, request_id), f"invoke {request_id}"
+                self._later(exchange, version, qualifier, kind, context, params, request_id), f"invoke {request_id}"
             )
             return
         self._start(exchange, version, qualifier, context, params, request_id)
@@ -203,14 +212,18 @@ class InvokeDoor:
     async def _later(
         self,
         exchange: Exchange,
-        ref: FunctionRef,
+        version: FunctionVersion,
         qualifier: str | None,
         kind: str,
         context: str,
         params: Mapping[str, Any],
         request_id: str,
     ) -> None:
-        """The ways that wait: a large payload is checked in a thread, an event is put on disk, a creation finishes."""
+        """The ways that wait: a large payload is checked in a thread, an event is put on disk, a creation finishes.
+
+        version: what was resolved for the qualifier; it stays what is run, though its state may be another by now.
+        """
+        ref = version.ref
         try:
             body = exchange.request.body
             if len(body) > INLINE_BYTES_MAX:
@@ -219,11 +232,11 @@ class InvokeDoor:
                 exchange.respond(204, [(b"x-amzn-requestid", request_id.encode())], b"")
                 return
             if kind == "Event":
-                trace = self._trace(exchange, self._versions.resolve(ref, qualifier))
+                trace = self._trace(exchange, version)
                 await self._events.accept(ref, qualifier, request_id=request_id, trace=trace, payload=body)
                 exchange.respond(202, [(b"x-amzn-requestid", request_id.encode()), _JSON], b"")
                 return
-            version = await self._versions.active(ref, qualifier)
+            version = await self._versions.active(ref, version.version)
             self._start(exchange, version, qualifier, context, params, request_id)
         except Exception as error:
             self._refuse(exchange, request_id, error)
