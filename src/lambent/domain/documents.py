@@ -15,9 +15,12 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from .errors import ServiceFault
 from .names import Scope
+from .turns import Turns
 
 WRITE_ATTEMPTS_MAX = 100
 """How often a change is decided again after losing the race for the stored revision."""
+LINE_WAIT_S = 10.0
+"""How long a change waits behind the other changes of the same resource; beyond it they race for the revision."""
 
 
 class LostRace(Exception):
@@ -85,6 +88,7 @@ class Collection(Generic[T]):
         self._names: dict[Scope, list[str]] = {}
         self._listeners: list[Callable[[Key, T | None, T | None], None]] = []
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._line = Turns()
         for key, revision, document in store.load(kind):
             self._values[key] = (revision, decode(key, document))
             self._names.setdefault(key.scope, []).append(key.name)
@@ -129,6 +133,16 @@ class Collection(Generic[T]):
             await asyncio.wait(self._tasks)
 
     async def _change(self, key: Key, decide: Decision[T]) -> T | None:
+        """Behind the other changes of the key: of rivals side by side one wins and all others decide again, until the
+        last of hundreds has lost too often."""
+        is_first = await self._line.take(key, LINE_WAIT_S)
+        try:
+            return await self._write(key, decide)
+        finally:
+            if is_first:
+                self._line.give_back(key)
+
+    async def _write(self, key: Key, decide: Decision[T]) -> T | None:
         for _ in range(WRITE_ATTEMPTS_MAX):
             held = self._values.get(key)
             revision, old = held if held is not None else (0, None)

@@ -18,10 +18,12 @@ from random import random as _random
 from typing import Any, TypeVar
 
 from ..domain.clock import Clock
+from ..domain.documents import LINE_WAIT_S
 from ..domain.errors import FunctionNotFound, InvalidParameterValue
 from ..domain.ids import new_uuid
 from ..domain.names import LATEST, FunctionRef, Scope, is_version
 from ..domain.tags import check_tags
+from ..domain.turns import Turns
 from . import moves
 from .account import AccountLimits, Usage
 from .model import Change, Code, Function, FunctionVersion
@@ -30,13 +32,10 @@ from .registry import Decision, Registry
 from .rules import new_configuration, updated
 from .runtime_management import pinned
 from .store import FunctionStore
-from .turns import Turns
 from .wanted import Wanted
 
 SETTLE_WAIT_S = 1.0
 """How long a change waits for the one before it instead of answering 409, which SDKs do not retry."""
-LINE_WAIT_S = 10.0
-"""How long any other change stands behind those of the same function; then it is decided beside them."""
 CodeSource = Callable[[], Awaitable[Code]]
 """Fetches, checks and stores a package when all cheaper checks have passed; raises the caller's errors."""
 

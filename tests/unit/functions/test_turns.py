@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from lambent.functions.turns import WAITERS_MAX, Turns
+from lambent.domain.turns import WAITERS_MAX, Turns
 
 
 def test_turns_come_in_order_and_keys_are_forgotten() -> None:

@@ -13,7 +13,7 @@ from tests.unit.functions.test_function_service import SlowStore
 
 from lambent.concurrency.admission import Admission, Kind, Throttle
 from lambent.domain.clock import ManualClock
-from lambent.domain.documents import WRITE_ATTEMPTS_MAX
+from lambent.domain.documents import LINE_WAIT_S, WRITE_ATTEMPTS_MAX
 from lambent.domain.errors import (
     CodeStorageExceeded,
     InvalidParameterValue,
@@ -40,7 +40,7 @@ from lambent.domain.tags import check_tags
 from lambent.functions.account import AccountLimits
 from lambent.functions.model import Function
 from lambent.functions.rules import check_layers, check_name, check_request
-from lambent.functions.service import LINE_WAIT_S, SETTLE_WAIT_S
+from lambent.functions.service import SETTLE_WAIT_S
 from lambent.functions.store import LostRace
 from lambent.functions.wanted import Wanted
 from lambent.stores.functions_memory import MemoryFunctions
