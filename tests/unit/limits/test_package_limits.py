@@ -106,9 +106,9 @@ def test_two_archives_are_unpacked_at_once(tmp_path: Path, monkeypatch: pytest.M
     counter = Counter()
     put = Packages._put
 
-    def held(self: Packages, archive: bytes | Path) -> Any:
+    def held(self: Packages, archive: bytes | Path, root: str) -> Any:
         counter.hold()
-        return put(self, archive)
+        return put(self, archive, root)
 
     monkeypatch.setattr(Packages, "_put", held)
 
