@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -48,7 +49,7 @@ class ByAccount(Believing):
 class Client:
     """Speaks to a door with layers and functions."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, source: Any = None) -> None:
         self.house = House()
         self.packages = Packages(directory / "packages", self.house.clock)
         self.layers = Layers(MemoryDocuments(), self.house.clock, lambda s, n: self.house.functions.check_room(s, n))
@@ -59,7 +60,7 @@ class Client:
         )
         self.door = PublicDoor(ByAccount())
         locations = Locations(lambda: "http://127.0.0.1:4566", b"k" * 32, self.house.clock)
-        source = S3Source("", self.packages.directory)
+        source = source or S3Source("", self.packages.directory)
         layers.register(self.door, self.layers, self.packages, source, locations)
         functions.register(self.door, self.house.functions, self.packages, source, locations, self.layers)
         account.register(self.door, self.house.functions)
@@ -498,3 +499,25 @@ def test_layers_count_in_the_accounts_code_storage(run: Run) -> None:
         assert (await client.publish())["Version"] == 11
 
     run(scenario)
+
+
+def test_content_comes_from_s3_too(tmp_path: Path) -> None:
+    asked: list[tuple[str, str, str | None]] = []
+
+    class Bucket:
+        @asynccontextmanager
+        async def fetched(self, bucket: str, key: str, version: str | None = None) -> AsyncIterator[Path]:
+            asked.append((bucket, key, version))
+            (tmp_path / "object").write_bytes(ZIP)
+            yield tmp_path / "object"
+
+    async def scenario() -> None:
+        client = Client(tmp_path, Bucket())
+        named = {"S3Bucket": "bucket", "S3Key": "key", "S3ObjectVersion": "v"}
+        answer = await client.publish(Content=named)
+        assert (answer["Content"]["CodeSha256"], asked) == (SHA, [("bucket", "key", "v")])
+        refused = await client.publish(status=400, Content={**named, "S3ObjectStorageMode": "REFERENCE"})
+        assert refused[0] == "InvalidParameterValueException"
+        assert len(asked) == 1
+
+    asyncio.run(scenario())
