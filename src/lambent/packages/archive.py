@@ -31,6 +31,8 @@ LINK_BYTES_MAX = 4_096
 """Length of a symbolic link's target."""
 NAME_BYTES_MAX, PATH_BYTES_MAX = 255, 4_096
 """The kernel's limits for one component and for a whole path."""
+DEPTH_MAX = 256
+"""Components of a path. What walks trees afterwards (merging, removing) does so by recursion, a thousand deep at most."""
 TASK_ROOT, LAYERS_ROOT = "/var/task", "/opt"
 """Where functions see their package, and their layers: an absolute link below it stays inside."""
 
@@ -179,6 +181,8 @@ def _path(info: ZipInfo) -> str:
     path = "/".join(parts)
     if len(path.encode()) >= PATH_BYTES_MAX or any(len(part.encode()) > NAME_BYTES_MAX for part in parts):
         raise BrokenZip("a name that is too long")
+    if len(parts) > DEPTH_MAX:
+        raise BrokenZip(f"{len(parts)} directories inside one another")
     return path
 
 
