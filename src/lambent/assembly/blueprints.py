@@ -9,7 +9,8 @@ from lambent.domain.names import runtime_version_arn
 from lambent.environments.failures import NO_BOOTSTRAP
 from lambent.environments.plan import Blueprint, RuntimeMissing, StartPlan
 from lambent.functions.model import FunctionVersion
-from lambent.runtimes.model import TASK_ROOT, Credentials, Runtime, VersionFacts
+from lambent.packages.inside import find_file
+from lambent.runtimes.model import LAYERS_ROOT, TASK_ROOT, Credentials, Runtime, VersionFacts
 from lambent.runtimes.service import Runtimes
 from lambent.telemetry.attempt import Origin
 
@@ -70,11 +71,14 @@ class MachineBlueprints:
         return StartPlan(argv, plan.env, plan.carrier, plan.cwd)
 
     def _exists(self, version: FunctionVersion, path: str) -> bool:
-        """Whether a program is there: what lies in the package we can see, the rest is the image's."""
-        if path.startswith(TASK_ROOT + "/"):
-            tree = self._packages_root / version.code.digest / "tree"
-            return (tree / path[len(TASK_ROOT) + 1 :]).is_file()
-        return not path.startswith("/opt/")
+        """Whether a program is there: what lies in the package and the layers we can see, the rest is the image's."""
+        if not path.startswith((TASK_ROOT + "/", LAYERS_ROOT + "/")):
+            return True
+        trees = {TASK_ROOT: self._packages_root / version.code.digest / "tree"}
+        layers = version.configuration.opt
+        if layers is not None:
+            trees[LAYERS_ROOT] = self._packages_root / layers / "tree"
+        return find_file(trees, path) is not None
 
 
 def _credentials() -> Credentials:

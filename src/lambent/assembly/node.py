@@ -9,7 +9,7 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from lambent.api.door import PublicDoor
 from lambent.api.ports import Authenticator
 from lambent.api.resources import account, aliases, concurrency, event_invokes, policies, runtime_management, urls
 from lambent.api.resources import functions as functions_resource
+from lambent.api.resources import layers as layers_resource
 from lambent.api.resources import logs as logs_resource
 from lambent.api.resources import mappings as mappings_resource
 from lambent.api.resources import tags as tags_resource
@@ -38,6 +39,7 @@ from lambent.identity.sigv4 import SigV4
 from lambent.invocations.destinations import Destinations
 from lambent.invocations.events import EventService
 from lambent.invocations.service import Invocations
+from lambent.layers.service import Layers
 from lambent.mappings.service import EventSourceMappings
 from lambent.metering.ledger import Ledger
 from lambent.packages.download import PREFIX as CODE_PREFIX
@@ -130,12 +132,16 @@ async def running(
 
         low_water_bytes = settings.storage.disk_low_water_mb * 1_048_576
         packages = Packages(data.packages, clock, low_water_bytes=low_water_bytes)
+        layers = Layers(SqliteDocuments(state), clock, lambda scope, growth: functions.check_room(scope, growth))
+        stack.push_async_callback(layers.close)
         functions = Functions(
             SqliteFunctions(state),
             runtimes,
             clock,
             runtime_client=settings.runtimes.client,
             limits=AccountLimits(concurrent_executions=settings.limits.account_concurrency),
+            merge_layers=packages.merge,
+            other_code_bytes=layers.code_bytes,
         )
         stack.push_async_callback(functions.close)
 
@@ -215,7 +221,8 @@ async def running(
         stack.callback(source.close)
         downloads = Downloads(packages, locations)
         stack.push_async_callback(downloads.close)
-        functions_resource.register(door, functions, packages, source, locations)
+        functions_resource.register(door, functions, packages, source, locations, layers)
+        layers_resource.register(door, layers, packages, source, locations)
         concurrency.register(door, functions)
         account.register(door, functions)
         mappings = EventSourceMappings(SqliteDocuments(state), clock, functions.has)
@@ -235,7 +242,11 @@ async def running(
         environments.start()
         events.start()
         stack.push_async_callback(events.stop, settings.server.drain_s)
-        keeper = asyncio.get_running_loop().create_task(_keep(functions, packages, records, retention, clock))
+
+        def in_use() -> set[str]:
+            return functions.digests() | layers.digests()
+
+        keeper = asyncio.get_running_loop().create_task(_keep(in_use, packages, records, retention, clock))
         stack.push_async_callback(_end, keeper)
         http_limits = HttpLimits(connections=room.connections)
         server = await serve(door, listener, http_limits, reaper=reaper)
@@ -306,12 +317,12 @@ def _count(ref: FunctionRef, name: str, value: int) -> None:
 
 
 async def _keep(
-    functions: Functions, packages: Packages, records: FileRecords, retention: Retention, clock: Clock
+    digests: Callable[[], set[str]], packages: Packages, records: FileRecords, retention: Retention, clock: Clock
 ) -> None:
-    """Housekeeping: unreferenced packages and logs beyond their retention go."""
+    """Housekeeping: packages that are not among the `digests` in use, and logs beyond their retention, go."""
     while True:
         await asyncio.sleep(RETAIN_EVERY_S)
-        await packages.collect(functions.digests())
+        await packages.collect(digests())
         await asyncio.to_thread(records.retain, retention, clock.wall_ms())
 
 

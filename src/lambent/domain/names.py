@@ -71,6 +71,23 @@ class FunctionRef:
         return base if qualifier is None else f"{base}:{qualifier}"
 
 
+def layer_arn(scope: Scope, name: str, number: int | None = None) -> str:
+    """The ARN of a layer, or of one version of it."""
+    base = f"arn:{scope.partition}:lambda:{scope.region}:{scope.account}:layer:{name}"
+    return base if number is None else f"{base}:{number}"
+
+
+_LAYER_ARN = re.compile(r"arn:[^:]+:lambda:([^:]+):(\d{12}):layer:([^:]+)(?::(\d+))?")
+
+
+def parse_layer_arn(arn: str) -> tuple[Scope, str, int | None] | None:
+    """Whose layer an ARN names, its name, and the version where one is given; None: no layer's ARN."""
+    parsed = _LAYER_ARN.fullmatch(arn)
+    if parsed is None:
+        return None
+    return Scope(parsed[2], parsed[1]), parsed[3], None if parsed[4] is None else int(parsed[4])
+
+
 @dataclass(frozen=True, slots=True)
 class FunctionName:
     """A parsed FunctionName: the function meant and the qualifier that stood in the name, if any."""

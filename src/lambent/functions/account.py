@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..domain.errors import CodeStorageExceeded, InvalidParameterValue
@@ -42,8 +43,10 @@ class Accounts:
     """Usage by scope. A change is counted in the step that decides it and taken back if its write fails, so that two
     changes decided side by side never exceed a limit together."""
 
-    def __init__(self, limits: AccountLimits) -> None:
+    def __init__(self, limits: AccountLimits, other_code_bytes: Callable[[Scope], int] = lambda _: 0) -> None:
+        """other_code_bytes: what else the account keeps of code: its layers."""
         self.limits = limits
+        self._other_code_bytes = other_code_bytes
         self._usage: dict[Scope, Usage] = {}
 
     def usage(self, scope: Scope) -> Usage:
@@ -66,10 +69,17 @@ class Accounts:
                 usage.code_bytes += sign * function.code_bytes
                 usage.reserved += sign * (function.reserved or 0)
 
+    def code_bytes(self, scope: Scope) -> int:
+        """Archive bytes of all code that the account keeps in the region, layers included."""
+        return self.usage(scope).code_bytes + self._other_code_bytes(scope)
+
     def check_storage(self, old: Function | None, new: Function) -> None:
         """Whether `new` fits in place of `old`; raises CodeStorageExceeded. What does not grow always fits."""
-        growth = new.code_bytes - (0 if old is None else old.code_bytes)
-        if growth > 0 and self.usage(new.ref.scope).code_bytes + growth > self.limits.code_storage_bytes:
+        self.check_room(new.ref.scope, new.code_bytes - (0 if old is None else old.code_bytes))
+
+    def check_room(self, scope: Scope, growth_bytes: int) -> None:
+        """Whether so much more code fits; raises CodeStorageExceeded."""
+        if growth_bytes > 0 and self.code_bytes(scope) + growth_bytes > self.limits.code_storage_bytes:
             raise CodeStorageExceeded("Code storage limit exceeded.")
 
     def check_reservation(self, function: Function, reserved: int) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from ..domain.limits import EPHEMERAL_MB_DEFAULT, MEMORY_MB_DEFAULT, TIMEOUT_S_DEFAULT
 from ..domain.names import LATEST, FunctionRef
+from ..packages.merge import tree_name
 
 RUNTIME_CLIENT_VARIABLE = "LAMBENT_RUNTIME_CLIENT"
 """Environment variable with which one function chooses its runtime client against the server's setting."""
@@ -69,10 +70,15 @@ class FileSystem:
 
 @dataclass(frozen=True, slots=True)
 class LayerReference:
-    """A layer version as attached to a function: its ARN and the size of its archive."""
+    """A layer version as attached to a function: what is shown of it, and what it takes to mount it also when the layer
+    version has been deleted meanwhile."""
 
     arn: str
     size_bytes: int
+    """Of its archive (CodeSize)."""
+    digest: str = ""
+    """Its package in `packages/`."""
+    unpacked_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +136,16 @@ class Configuration:
     def variables(self) -> Mapping[str, str]:
         """The function's own environment variables; empty when there are none."""
         return self.environment or _NOTHING
+
+    @property
+    def layer_digests(self) -> list[str]:
+        """The layers' packages, in the order in which they are attached."""
+        return [layer.digest for layer in self.layers]
+
+    @property
+    def opt(self) -> str | None:
+        """The tree in `packages/` that is mounted at /opt; None without layers."""
+        return tree_name(self.layer_digests)
 
     @property
     def runtime_client(self) -> str | None:

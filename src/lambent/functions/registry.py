@@ -15,7 +15,7 @@ from ..domain.documents import WRITE_ATTEMPTS_MAX
 from ..domain.errors import FunctionNotFound, ServiceFault
 from ..domain.names import LATEST, FunctionRef, Scope
 from . import aliases
-from .account import AccountLimits, Accounts
+from .account import Accounts
 from .model import Change, Function, FunctionVersion
 from .store import FunctionStore, LostRace
 
@@ -29,11 +29,11 @@ _Key = tuple[str, str, str]
 class Registry:
     """Functions by name, with the account's usage and the listeners. Used from one event loop."""
 
-    def __init__(self, store: FunctionStore, limits: AccountLimits, random: Callable[[], float] = _random) -> None:
+    def __init__(self, store: FunctionStore, accounts: Accounts, random: Callable[[], float] = _random) -> None:
         """Read everything from the store. random: what aliases draw their versions with, from 0 up to 1."""
         self._store = store
         self._random = random
-        self.accounts = Accounts(limits)
+        self.accounts = accounts
         self._listeners: list[Callable[[Change], None]] = []
         self._functions: dict[_Key, Function] = {}
         self._names: dict[Scope, list[str]] = {}

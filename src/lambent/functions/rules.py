@@ -14,23 +14,22 @@ from typing import Any
 
 import orjson
 
-from ..domain.errors import AccessDenied, InvalidParameterValue, ValidationFailed
+from ..domain.errors import InvalidParameterValue, ValidationFailed
 from ..domain.limits import (
     ENVIRONMENT_JSON_BYTES_MAX,
     EPHEMERAL_MB_DEFAULT,
     EPHEMERAL_MB_MAX,
     FUNCTION_NAME_CHARS_MAX,
-    LAYERS_PER_FUNCTION_MAX,
     MEMORY_MB_MAX,
     TIMEOUT_S_MAX,
 )
 from ..domain.names import FunctionRef, Scope
 from ..domain.variables import RESERVED_VARIABLES
+from .attaching import NO_LAYERS, LayerIndex, attached
 from .model import RUNTIME_CLIENT_VARIABLE, RUNTIME_CLIENTS, Configuration, Durable, Image, Logging, Vpc
 from .runtime_values import SNAP_START, check_runtime
 from .wanted import Wanted, WantedDurable, WantedLogging, WantedVpc
 
-_LAYER = re.compile(r"arn:[^:]+:lambda:([^:]*):([^:]*):layer:([^:]+):(\d+)")
 _DEAD_LETTER = re.compile(r"arn:[^:]+:(sqs|sns):.*(?<!\.fifo)")
 
 
@@ -44,12 +43,15 @@ def check_name(text: str) -> None:
         )
 
 
-def check_request(wanted: Wanted, scope: Scope, caller_arn: str) -> None:
-    """The checks that look at nothing but the request: environment, layers, runtime, ranges."""
+def check_request(wanted: Wanted, scope: Scope, caller_arn: str, layers: LayerIndex = NO_LAYERS) -> Wanted:
+    """The checks that come before anybody looks at the function: environment, layers, runtime, ranges.
+
+    Answers what is wanted with its layers looked up.
+    """
     if wanted.environment is not None:
         check_environment(wanted.environment)
-    if wanted.layers:
-        check_layers(wanted.layers, scope, caller_arn)
+    if wanted.layers is not None:
+        wanted = replace(wanted, attached=attached(wanted.layers, scope, caller_arn, layers))
     if wanted.runtime is not None and wanted.package_type != "Image":
         check_runtime(wanted.runtime)
     if wanted.memory_mb is not None and wanted.memory_mb > MEMORY_MB_MAX:
@@ -60,6 +62,7 @@ def check_request(wanted: Wanted, scope: Scope, caller_arn: str) -> None:
         # The model allows more, with accelerators only.
         value = f"Value '{wanted.ephemeral_mb}' at 'ephemeralStorage.size'"
         raise ValidationFailed(f"1 validation error detected: {_too_large(value, EPHEMERAL_MB_MAX)}")
+    return wanted
 
 
 def check_environment(variables: Mapping[str, str]) -> None:
@@ -80,27 +83,6 @@ def check_environment(variables: Mapping[str, str]) -> None:
             f"The environment variable {RUNTIME_CLIENT_VARIABLE} chooses the runtime client: "
             f"{' or '.join(RUNTIME_CLIENTS)}, not {client!r}."
         )
-
-
-def check_layers(arns: tuple[str, ...], scope: Scope, caller_arn: str) -> None:
-    """Layer versions to be attached. No layer can be published yet, so the first one named is the one refused."""
-    if len(arns) > LAYERS_PER_FUNCTION_MAX:
-        raise InvalidParameterValue(
-            f"A function uses at most {LAYERS_PER_FUNCTION_MAX} layers; {len(arns)} were given."
-        )
-    for arn in arns:
-        parsed = _LAYER.fullmatch(arn)
-        if parsed is not None and parsed[1] != scope.region:
-            raise InvalidParameterValue(
-                "Layers are not in the same region as the function. "
-                f"Layers are expected to be in region {scope.region}."
-            )
-        if parsed is not None and parsed[2] != scope.account:
-            raise AccessDenied(
-                f"User: {caller_arn} is not authorized to perform: lambda:GetLayerVersion on resource: {arn} "
-                "because no resource-based policy allows the lambda:GetLayerVersion action"
-            )
-        raise InvalidParameterValue(f"Layer version {arn} does not exist.")
 
 
 def check_package(wanted: Wanted) -> str:
@@ -149,14 +131,13 @@ def updated(stored: Configuration, wanted: Wanted) -> Configuration:
 
 def _settle(stored: Configuration, wanted: Wanted) -> Configuration:
     """Merge, then check what only the whole configuration can tell."""
-    members: dict[str, Any] = {
-        name: value for name, value in wanted.given().items() if name not in ("logging", "layers", "vpc", "image")
-    }
+    apart = ("logging", "layers", "attached", "vpc", "image")
+    members: dict[str, Any] = {name: value for name, value in wanted.given().items() if name not in apart}
     for name in ("dead_letter_arn", "kms_key_arn"):
         if members.get(name) == "":
             members[name] = None
-    if wanted.layers is not None:
-        members["layers"] = ()  # check_layers let only the empty list pass
+    if wanted.attached is not None:
+        members["layers"] = wanted.attached
     if wanted.logging is not None:
         members["logging"] = _merged_logging(stored.logging, wanted.logging)
     if wanted.vpc is not None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import replace
 from random import random as _random
 from typing import Any, TypeVar
@@ -25,8 +25,9 @@ from ..domain.names import LATEST, FunctionRef, Scope, is_version
 from ..domain.tags import check_tags
 from ..domain.turns import Turns
 from . import moves
-from .account import AccountLimits, Usage
-from .model import Change, Code, Function, FunctionVersion
+from .account import AccountLimits, Accounts, Usage
+from .attaching import check_unzipped
+from .model import Change, Code, Configuration, Function, FunctionVersion
 from .moves import RuntimeCheck, RuntimeChoice, Stamp
 from .registry import Decision, Registry
 from .rules import new_configuration, updated
@@ -38,6 +39,8 @@ SETTLE_WAIT_S = 1.0
 """How long a change waits for the one before it instead of answering 409, which SDKs do not retry."""
 CodeSource = Callable[[], Awaitable[Code]]
 """Fetches, checks and stores a package when all cheaper checks have passed; raises the caller's errors."""
+LayerMerge = Callable[[Sequence[str]], Awaitable[None]]
+"""Has the tree of these layers' packages ready to be mounted; raises DiskFull."""
 
 T = TypeVar("T")
 _log = logging.getLogger("lambent.functions")
@@ -56,16 +59,21 @@ class Functions:
         limits: AccountLimits | None = None,
         settle_wait_s: float = SETTLE_WAIT_S,
         random: Callable[[], float] = _random,
+        merge_layers: LayerMerge | None = None,
+        other_code_bytes: Callable[[Scope], int] = lambda _: 0,
     ) -> None:
         """Read everything from the store; `start` then finishes what a crash left unfinished.
 
         runtime_client: `lambent` or `official`, for functions that do not choose for themselves. random: from 0 up to 1;
-        aliases with weights draw their versions with it.
+        aliases with weights draw their versions with it. merge_layers: None where no layer exists. other_code_bytes:
+        archive bytes that an account keeps beside those of its functions.
         """
         self._runtimes = RuntimeChoice(runtimes, runtime_client)
         self._clock = clock
         self._settle_wait_s = settle_wait_s
-        self._registry = Registry(store, limits or AccountLimits(), random)
+        self._merge_layers = merge_layers
+        accounts = Accounts(limits or AccountLimits(), other_code_bytes)
+        self._registry = Registry(store, accounts, random)
         self._turns = Turns()
         self._line = Turns()
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -147,13 +155,28 @@ class Functions:
         """Functions, code bytes and reserved concurrency of the account."""
         return self._registry.accounts.usage(scope)
 
+    def code_bytes(self, scope: Scope) -> int:
+        """Archive bytes of all code that the account keeps in the region, layers included."""
+        return self._registry.accounts.code_bytes(scope)
+
+    def check_room(self, scope: Scope, growth_bytes: int) -> None:
+        """Whether the account may keep so much more code; raises CodeStorageExceeded."""
+        self._registry.accounts.check_room(scope, growth_bytes)
+
     @property
     def limits(self) -> AccountLimits:
         return self._registry.accounts.limits
 
     def digests(self) -> set[str]:
-        """Names of all packages that some version runs: what a collection of packages has to keep."""
-        return {version.code.digest for function in self._registry for version in _all(function)}
+        """Names of all packages that some version runs, with its layers: what a collection of packages has to keep."""
+        kept = set()
+        for function in self._registry:
+            for version in _all(function):
+                kept.add(version.code.digest)
+                if version.configuration.layers:
+                    kept.update(version.configuration.layer_digests)
+                    kept.add(version.configuration.opt or "")
+        return kept
 
     def subscribe(self, listener: Callable[[Change], None]) -> None:
         """Call `listener` after every write, on the event loop, before the change is answered."""
@@ -188,6 +211,8 @@ class Functions:
         taken = self._registry.find(ref)
         if taken is None:
             code = await source()
+            check_unzipped(configuration, code)
+            await self._prepare(configuration)
         else:
             answer = moves.repeated(taken, invocation_id)
             if answer is None:
@@ -222,9 +247,15 @@ class Functions:
         def decide(old: Function | None) -> Function:
             function = self._unchanged(old, ref, revision_id)
             configuration = updated(function.latest.configuration, wanted)
+            if wanted.attached is not None:
+                check_unzipped(configuration, function.latest.code)
             return moves.changed(function, configuration, function.latest.code, self._stamp(), self._runtimes)
 
-        self._unchanged(self._registry.find(ref), ref, revision_id)
+        function = self._unchanged(self._registry.find(ref), ref, revision_id)
+        if wanted.attached:
+            configuration = updated(function.latest.configuration, wanted)
+            check_unzipped(configuration, function.latest.code)
+            await self._prepare(configuration)
         return (await self._accept(ref, decide)).latest
 
     async def update_code(
@@ -250,6 +281,7 @@ class Functions:
             configuration = function.latest.configuration
             if architecture is not None:
                 configuration = replace(configuration, architecture=architecture)
+            check_unzipped(configuration, code)
             stamp = self._stamp()
             new = moves.changed(function, configuration, code, stamp, self._runtimes)
             version = new.latest
@@ -348,6 +380,11 @@ class Functions:
         found = moves.existing(function, ref)
         moves.check_revision(found, revision_id)
         return found
+
+    async def _prepare(self, configuration: Configuration) -> None:
+        """Have what the layers are to each other before any version names it: no start of an environment waits for it."""
+        if configuration.layers and self._merge_layers is not None:
+            await self._merge_layers(configuration.layer_digests)
 
     def _stamp(self) -> Stamp:
         return Stamp(self._clock.wall_ms(), self._new_generation, new_uuid)

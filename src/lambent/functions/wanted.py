@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
-from .model import FileSystem, Image
+from .model import FileSystem, Image, LayerReference
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,8 @@ class Wanted:
     logging: WantedLogging | None = None
     layers: tuple[str, ...] | None = None
     """Layer version ARNs."""
+    attached: tuple[LayerReference, ...] | None = None
+    """The same layer versions, looked up by `check_request`."""
     vpc: WantedVpc | None = None
     dead_letter_arn: str | None = None
     kms_key_arn: str | None = None

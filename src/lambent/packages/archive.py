@@ -31,8 +31,10 @@ LINK_BYTES_MAX = 4_096
 """Length of a symbolic link's target."""
 NAME_BYTES_MAX, PATH_BYTES_MAX = 255, 4_096
 """The kernel's limits for one component and for a whole path."""
-TASK_ROOT = "/var/task"
-"""Where functions see their package: an absolute link below it stays inside."""
+DEPTH_MAX = 256
+"""Components of a path. What walks trees afterwards (merging, removing) does so by recursion, a thousand deep at most."""
+TASK_ROOT, LAYERS_ROOT = "/var/task", "/opt"
+"""Where functions see their package, and their layers: an absolute link below it stays inside."""
 
 _CHUNK_BYTES = 262_144
 _DRIVE = re.compile(r"[A-Za-z]:")
@@ -74,8 +76,17 @@ class _Entry:
     """Permission bits as they will be."""
 
 
-def unpack(archive: Path, target: Path, *, bytes_max: int = UNZIPPED_BYTES_MAX, entries_max: int = ENTRIES_MAX) -> int:
+def unpack(
+    archive: Path,
+    target: Path,
+    *,
+    root: str = TASK_ROOT,
+    bytes_max: int = UNZIPPED_BYTES_MAX,
+    entries_max: int = ENTRIES_MAX,
+) -> int:
     """Unpack `archive` into the empty directory `target`; answers the bytes that came out, at most `bytes_max`.
+
+    root: where a sandbox will see the directory.
 
     Directories become 0755, files keep their executable bits and are readable by everybody (0644 where the archive
     says nothing). Raises BrokenZip, EmptyZip, UnzippedTooLarge; OSError when the disk fails. Blocks: run it in a thread.
@@ -90,7 +101,7 @@ def unpack(archive: Path, target: Path, *, bytes_max: int = UNZIPPED_BYTES_MAX, 
                 entries = _entries(archived.infolist(), entries_max)
                 if sum(entry.info.file_size for entry in entries) > bytes_max:
                     raise UnzippedTooLarge(bytes_max)
-                return _write(archived, entries, target, bytes_max)
+                return _write(archived, entries, target, root, bytes_max)
     except OSError as error:
         if error.errno is not None:
             raise  # the disk's
@@ -170,6 +181,8 @@ def _path(info: ZipInfo) -> str:
     path = "/".join(parts)
     if len(path.encode()) >= PATH_BYTES_MAX or any(len(part.encode()) > NAME_BYTES_MAX for part in parts):
         raise BrokenZip("a name that is too long")
+    if len(parts) > DEPTH_MAX:
+        raise BrokenZip(f"{len(parts)} directories inside one another")
     return path
 
 
@@ -201,7 +214,7 @@ def _check_parents(entries: dict[str, _Entry]) -> None:
             parent = parent.rpartition("/")[0]
 
 
-def _write(archived: ZipFile, entries: list[_Entry], target: Path, bytes_max: int) -> int:
+def _write(archived: ZipFile, entries: list[_Entry], target: Path, mounted: str, bytes_max: int) -> int:
     root = str(target)
     os.chmod(root, 0o755)
     made = {""}
@@ -216,7 +229,7 @@ def _write(archived: ZipFile, entries: list[_Entry], target: Path, bytes_max: in
     for path, to in links:
         os.symlink(to, f"{root}/{path}")
     for path, to in links:
-        _check_inside(root, path, to)
+        _check_inside(root, path, to, mounted)
     return total
 
 
@@ -266,16 +279,16 @@ def _link_target(archived: ZipFile, entry: _Entry) -> str:
     return os.fsdecode(target)
 
 
-def _check_inside(root: str, path: str, to: str) -> None:
+def _check_inside(root: str, path: str, to: str, mounted: str) -> None:
     """Follow a link as the kernel would, once all links are there: its end is the root or below it.
 
     Looking at the target's text would not do: `x -> deep/up/..` leaves through the link `deep/up -> ..`.
     """
     if to.startswith("/"):
         below = os.path.normpath(to)
-        if below != TASK_ROOT and not below.startswith(TASK_ROOT + "/"):
+        if below != mounted and not below.startswith(mounted + "/"):
             raise BrokenZip(f"{path!r} points outside")
-        start = root + below[len(TASK_ROOT) :]
+        start = root + below[len(mounted) :]
     else:
         start = os.path.join(root, os.path.dirname(path), to)
     real_root = os.path.realpath(root)

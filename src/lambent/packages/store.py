@@ -5,6 +5,8 @@
                          unpacked         bytes in the tree, decimal
     DATA/packages/.incoming-*             being unpacked; whatever a crash left is removed at the next start
 
+The layers of a function are one more such directory, without an archive: `merge` names it by the layers' digests.
+
 A package appears by one rename of a directory whose content is on disk, and never changes afterwards; putting the same
 archive again, also at the same time, finds or makes the same package.
 """
@@ -20,7 +22,7 @@ import shutil
 import tempfile
 import threading
 from base64 import b64encode
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -28,7 +30,8 @@ from typing import TypeVar
 from ..domain.clock import Clock
 from ..domain.errors import DiskFull, RequestEntityTooLarge
 from ..domain.limits import UNZIPPED_BYTES_MAX, ZIP_DIRECT_BYTES_MAX
-from .archive import BrokenZip, EmptyZip, UnzippedTooLarge, unpack
+from .archive import TASK_ROOT, BrokenZip, EmptyZip, UnzippedTooLarge, unpack
+from .merge import merge, tree_name
 
 INCOMING = ".incoming-"
 """How the names of files and directories begin that are not packages yet."""
@@ -97,8 +100,10 @@ class Packages:
         if size_bytes > ZIP_DIRECT_BYTES_MAX:
             raise RequestEntityTooLarge(f"Zipped size must be smaller than {ZIP_DIRECT_BYTES_MAX} bytes")
 
-    async def put(self, archive: bytes | Path) -> Package:
+    async def put(self, archive: bytes | Path, *, root: str = TASK_ROOT) -> Package:
         """Store an archive: bytes of a request (50 MiB at most) or a file (left where it is).
+
+        root: where a sandbox sees it, /var/task for code and /opt for layers; absolute links below it stay inside.
 
         Raises BrokenZip, EmptyZip, UnzippedTooLarge, RequestEntityTooLarge, DiskFull. Answers when the package is on
         disk. A caller that is cancelled leaves the package or nothing.
@@ -108,7 +113,17 @@ class Packages:
             if not archive:
                 raise EmptyZip
         async with self._room:
-            return await _in_thread(lambda: self._put(archive))
+            return await _in_thread(lambda: self._put(archive, root))
+
+    async def merge(self, digests: Sequence[str]) -> None:
+        """Have the one tree that a function with these layers sees, named `tree_name(digests)`; made once, kept after.
+
+        digests: of stored layers, later ones over earlier ones. Raises DiskFull, FileNotFoundError for one that is not
+        stored. Answers when the tree is on disk.
+        """
+        if len(digests) > 1:
+            async with self._room:
+                await _in_thread(lambda: self._merge(digests))
 
     async def collect(self, keep: Collection[str]) -> list[str]:
         """Remove packages that no collection for a whole grace period has found in `keep`; answers their digests.
@@ -117,25 +132,49 @@ class Packages:
         """
         return await _in_thread(lambda: self._collect(frozenset(keep)))
 
-    def _put(self, archive: bytes | Path) -> Package:
+    def _put(self, archive: bytes | Path, root: str) -> Package:
         digest = _digest(archive)
         known = self._find(digest)
         if known is not None:
             return known
+        unpacked_bytes = self._make(digest, lambda incoming: self._fill(incoming, archive, root))
+        size = len(archive) if isinstance(archive, bytes) else archive.stat().st_size
+        return _package(digest, size, unpacked_bytes)
+
+    def _merge(self, digests: Sequence[str]) -> None:
+        name = tree_name(digests)
+        assert name is not None
+        with self._guard:
+            self._unreferenced.pop(name, None)
+            if (self.directory / name).exists():
+                return
+
+        def fill(incoming: Path) -> int:
+            (incoming / "tree").mkdir()
+            return merge([self.tree(digest) for digest in digests], incoming / "tree")
+
+        self._make(name, fill)
+
+    def _make(self, name: str, fill: Callable[[Path], int]) -> int:
+        """One more directory below ours, filled aside and on disk before it has its name; answers what `fill` does:
+        the bytes of its tree."""
         try:
             self._check_room()
             incoming = Path(tempfile.mkdtemp(prefix=INCOMING, dir=self.directory))
             try:
-                unpacked_bytes = self._fill(incoming, archive)
-                self._publish(incoming, digest)
+                unpacked_bytes = fill(incoming)
+                (incoming / "unpacked").write_text(str(unpacked_bytes))
+                (incoming / "unpacked").chmod(0o644)
+                incoming.chmod(0o755)
+                _sync(incoming)
+                self._publish(incoming, name)
             finally:
                 shutil.rmtree(incoming, ignore_errors=True)  # gone already after a publication
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise DiskFull(f"no room for a package in {self.directory}") from error
             raise
-        size = len(archive) if isinstance(archive, bytes) else archive.stat().st_size
-        return _package(digest, size, unpacked_bytes)
+        return unpacked_bytes
 
     def _find(self, digest: str) -> Package | None:
         """The stored package, its grace period begun anew; None when there is none."""
@@ -157,7 +196,7 @@ class Packages:
                     f"less than {self._low_water_bytes} bytes are free in {self.directory}: no code is taken in"
                 )
 
-    def _fill(self, incoming: Path, archive: bytes | Path) -> int:
+    def _fill(self, incoming: Path, archive: bytes | Path, root: str) -> int:
         kept = incoming / "package.zip"
         if isinstance(archive, bytes):
             kept.write_bytes(archive)
@@ -167,15 +206,10 @@ class Packages:
         tree = incoming / "tree"
         tree.mkdir()
         try:
-            unpacked_bytes = unpack(kept, tree, bytes_max=self._unzipped_bytes_max)
+            return unpack(kept, tree, root=root, bytes_max=self._unzipped_bytes_max)
         except BrokenZip as error:
             _log.info("an archive was refused: %s", error.reason)
             raise
-        (incoming / "unpacked").write_text(str(unpacked_bytes))
-        (incoming / "unpacked").chmod(0o644)
-        incoming.chmod(0o755)
-        _sync(incoming)
-        return unpacked_bytes
 
     def _publish(self, incoming: Path, digest: str) -> None:
         with self._guard:

@@ -13,6 +13,7 @@ CHANNEL_DESCRIPTOR = 3
 """The descriptor on which a started program finds its channel (see `sandbox.port.Command`)."""
 
 TASK_ROOT = "/var/task"
+LAYERS_ROOT = "/opt"
 RUNTIME_DIR = "/var/runtime"
 LANGUAGE_DIR = "/var/lang"
 SDK_DIR = "/var/sdk"

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .model import LANGUAGE_DIR, RUNTIME_DIR, Interpreter
+from .model import LANGUAGE_DIR, LAYERS_ROOT, RUNTIME_DIR, TASK_ROOT, Interpreter
 
 NODE_ENTRIES = ("node_modules/aws-lambda-ric/index.mjs", "node_modules/aws-lambda-ric/bin/index.mjs")
 """Where the client's versions 4 and 3 keep their entry."""
+
+
+def _python_start(version: str) -> str:
+    """What `-m awslambdaric` does, with the layers on the path, as the service's own start script has them."""
+    paths = [TASK_ROOT, f"{LAYERS_ROOT}/python/lib/python{version}/site-packages", f"{LAYERS_ROOT}/python"]
+    return (
+        f"import runpy, sys; sys.path[:1] = {paths}; "
+        "runpy.run_module('awslambdaric', run_name='__main__', alter_sys=True)"
+    )
 
 
 def node_client(interpreter: Interpreter) -> str:
@@ -33,7 +42,7 @@ def is_installed(clients: Path, interpreter: Interpreter) -> bool:
 def entry(clients: Path, interpreter: Interpreter) -> tuple[str, ...]:
     """The command inside the sandbox, where an installed client's directory is /var/runtime; the handler follows."""
     if interpreter.family == "python":
-        return (f"{LANGUAGE_DIR}/bin/python{interpreter.version}", "-m", "awslambdaric")
+        return (f"{LANGUAGE_DIR}/bin/python{interpreter.version}", "-c", _python_start(interpreter.version))
     base = directory(clients, interpreter)
     script = next(script for script in NODE_ENTRIES if (base / script).is_file())
     return (f"{LANGUAGE_DIR}/bin/node", f"{RUNTIME_DIR}/{script}")

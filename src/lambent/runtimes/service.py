@@ -15,7 +15,7 @@ from lambent.sandbox.port import Image, Mount
 from . import catalogue, environment, official, staging
 from .catalogue import Identifier
 from .discovery import PROBES_AT_ONCE, Places, scan
-from .model import LANGUAGE_DIR, RUNTIME_DIR, SDK_DIR, Interpreter, Plan, Runtime, VersionFacts
+from .model import LANGUAGE_DIR, LAYERS_ROOT, RUNTIME_DIR, SDK_DIR, Interpreter, Plan, Runtime, VersionFacts
 
 log = logging.getLogger("lambent.runtimes")
 
@@ -160,6 +160,8 @@ class Runtimes:
         else:
             argv = (f"{LANGUAGE_DIR}/bin/node", f"{RUNTIME_DIR}/index.mjs")
         env = environment.variables(identifier, facts, frames=frames)
+        if frames and identifier.family == "python":
+            env["_LAMBENT_LAYERS"] = LAYERS_ROOT
         if frames and self._sdk(identifier) is not None:
             env["_LAMBENT_SDK"] = SDK_DIR
         wrapper = env.get("AWS_LAMBDA_EXEC_WRAPPER")

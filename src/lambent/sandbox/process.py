@@ -232,10 +232,10 @@ class ProcessSandbox:
         shutil.rmtree(self._home, ignore_errors=True)
 
     def _rewrite(self, text: str) -> str:
-        """Published paths to where they lie on the host."""
-        for target, source in self._paths():
-            text = re.sub(rf"(?<![\w/.-]){re.escape(target)}(?=/|:|$)", lambda _: source, text)  # noqa: B023
-        return text
+        """Published paths to where they lie on the host; in one pass, because a host's own may begin with /opt."""
+        sources = dict(self._paths())
+        targets = "|".join(re.escape(target) for target in sorted(sources, key=len, reverse=True))
+        return re.sub(rf"(?<![\w/.-])({targets})(?=/|:|$)", lambda found: sources[found[1]], text)
 
     def _paths(self) -> list[tuple[str, str]]:
         pairs = [(m.target, m.source) for m in self._image.mounts if m.target != m.source]
@@ -243,8 +243,7 @@ class ProcessSandbox:
         root = self._driver._packages_root
         nothing = str(self._home)
         pairs.append(("/var/task", str(root / binding.task / "tree") if binding and binding.task else nothing))
-        if binding and binding.opt:
-            pairs.append(("/opt", str(root / binding.opt / "tree")))
+        pairs.append(("/opt", str(root / binding.opt / "tree") if binding and binding.opt else nothing))
         return pairs
 
 

@@ -145,6 +145,19 @@ def test_a_bad_archive_is_refused_and_leaves_nothing(well: Any, name: str) -> No
     assert not Path("/etc/cron.d/evil").exists()
 
 
+@pytest.mark.parametrize("name", [name for name in BAD if name != "a name with NUL"])
+def test_a_bad_layer_is_refused_and_takes_no_number(well: Any, name: str) -> None:
+    make, message = BAD[name]
+    before = stored(well)
+    document = json.dumps({"Content": {"ZipFile": b64encode(make()).decode()}}).encode()
+    answer = call(well.url, "POST", "/2018-10-31/layers/bad-zip/versions", document)
+    assert (answer.status, answer.code) == (400, "InvalidParameterValueException"), answer
+    assert answer.message == message or (not message and answer.message in (BROKEN, TOO_LARGE))
+    assert answer.document["Type"] == "User"
+    assert call(well.url, "GET", "/2018-10-31/layers/bad-zip/versions").document == {"LayerVersions": []}
+    assert stored(well) == before
+
+
 def test_a_link_inside_the_package_works(well: Any, lambda_: Any) -> None:
     code = {"real/data.txt": "found", "app.py": "def handler(event, context):\n    return open('link.txt').read()\n"}
     out = io.BytesIO(package(code))

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from product_world import CLIENTS, PYTHONS, Function, as_json, deployed
+from tests.support import package, unique
 
 pytestmark = pytest.mark.timeout(600)  # the first run on a machine adds runtimes and clients
 
@@ -221,3 +222,28 @@ def test_json_logs_have_levels_and_are_filtered_by_them(subject: Any, lambda_: A
     errors = [line for line in map(as_json, failed.log) if isinstance(line, dict) and "stackTrace" in line]
     assert [(line["errorType"], line["errorMessage"]) for line in errors] == [("ValueError", "no such colour: grün")]
     assert errors[0]["log_level" if (runtime, client) == OLD_CLIENT else "level"] == "ERROR"
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize("runtime", PYTHONS)
+def test_layers_are_on_the_path_of_every_client(lambda_: Any, runtime: str, client: str) -> None:
+    """Behind the function's own files, the version's site-packages first."""
+    files = {
+        f"python/lib/{runtime}/site-packages/both.py": "NAME = 'site-packages'\n",
+        "python/both.py": "NAME = 'python'\n",
+        "python/one.py": "",
+        "python/own.py": "NAME = 'layer'\n",
+    }
+    code = {
+        "own.py": "NAME = 'function'\n",
+        "app.py": "import both, one, own, sys\n"
+        "def handler(event, context): return [both.NAME, own.NAME, [p for p in sys.path if p.startswith('/opt')]]\n",
+    }
+    name = unique("layer")
+    content = {"ZipFile": package(files)}
+    layer = lambda_.publish_layer_version(LayerName=name, Content=content)["LayerVersionArn"]
+    with deployed(lambda_, code, runtime, client=client, Layers=[layer]) as made:
+        answer = made.invoke()
+        paths = [f"/opt/python/lib/{runtime}/site-packages", "/opt/python"]
+        assert answer.body == ["site-packages", "function", paths], answer
+    lambda_.delete_layer_version(LayerName=name, VersionNumber=1)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tests.unit.functions.house import ref, wanted
 
-from lambent.domain.errors import AccessDenied, InvalidParameterValue, LambentError, ValidationFailed
+from lambent.domain.errors import InvalidParameterValue, LambentError, ValidationFailed
 from lambent.domain.names import Scope
 from lambent.domain.tags import check_tags
 from lambent.functions.model import Configuration, Durable, FileSystem, Image, Logging, Vpc
@@ -18,7 +18,6 @@ from lambent.functions.wanted import Wanted, WantedDurable, WantedLogging, Wante
 SCOPE = Scope("123456789012", "us-east-1")
 CALLER = "arn:aws:iam::123456789012:root"
 ENVIRONMENT = "Lambda was unable to configure your environment variables because the environment variables you have "
-LAYER = "arn:aws:lambda:us-east-1:123456789012:layer:l:1"
 VPC = WantedVpc(("subnet-1",), ("sg-1",))
 FILES = (FileSystem("arn:fs", "/mnt/a"),)
 
@@ -114,23 +113,6 @@ def test_ranges_that_the_model_leaves_wider() -> None:
         "Member must have value less than or equal to 10240"
     )
     check_request(Wanted(memory_mb=10_240, timeout_s=900, ephemeral_mb=10_240), SCOPE, CALLER)
-
-
-def test_layers_do_not_exist_yet() -> None:
-    check_request(Wanted(layers=()), SCOPE, CALLER)
-    assert refused(layers=(LAYER,)).message == f"Layer version {LAYER} does not exist."
-    elsewhere = LAYER.replace("us-east-1", "eu-west-1")
-    assert refused(layers=(elsewhere,)).message == (
-        "Layers are not in the same region as the function. Layers are expected to be in region us-east-1."
-    )
-    theirs = LAYER.replace("123456789012", "999999999999")
-    error = refused(layers=(theirs,))
-    assert isinstance(error, AccessDenied)
-    assert error.message == (
-        f"User: {CALLER} is not authorized to perform: lambda:GetLayerVersion on resource: {theirs} "
-        "because no resource-based policy allows the lambda:GetLayerVersion action"
-    )
-    assert isinstance(refused(layers=(LAYER,) * 6), InvalidParameterValue)
 
 
 def test_names_of_sixty_five_characters() -> None:

@@ -20,7 +20,7 @@ HOMES = {
     "listen": "http/server.py", "serve": "http/server.py", "Server": "http/server.py",
     "Caller": "identity/model.py", "SandboxOrigin": "identity/model.py", "Authenticator": "api/ports.py",
     "Answer": "api/ports.py", "Functions": "functions/service.py", "FunctionVersion": "functions/model.py",
-    "Collection": "domain/documents.py",
+    "Collection": "domain/documents.py", "Layers": "layers/service.py",
 }  # fmt: skip
 
 

@@ -38,8 +38,9 @@ from lambent.domain.limits import (
 )
 from lambent.domain.tags import check_tags
 from lambent.functions.account import AccountLimits
+from lambent.functions.attaching import NO_LAYERS, attached
 from lambent.functions.model import Function
-from lambent.functions.rules import check_layers, check_name, check_request
+from lambent.functions.rules import check_name, check_request
 from lambent.functions.service import SETTLE_WAIT_S
 from lambent.functions.store import LostRace
 from lambent.functions.wanted import Wanted
@@ -64,8 +65,8 @@ def test_the_environment_has_4_kb_of_json() -> None:
 
 def test_layers_tags_and_names() -> None:
     layer = "arn:aws:lambda:us-east-1:123456789012:layer:l:1"
-    with pytest.raises(InvalidParameterValue, match="at most 5 layers; 6 were given"):
-        check_layers((layer,) * (LAYERS_PER_FUNCTION_MAX + 1), SCOPE, CALLER)
+    with pytest.raises(InvalidParameterValue, match=r"^Cannot reference more than 5 layers\.$"):
+        attached((layer,) * (LAYERS_PER_FUNCTION_MAX + 1), SCOPE, CALLER, NO_LAYERS)
     check_tags({str(number): "" for number in range(TAGS_PER_RESOURCE_MAX)})
     with pytest.raises(InvalidParameterValue, match="at most 50 tags; 51 were given"):
         check_tags({str(number): "" for number in range(TAGS_PER_RESOURCE_MAX + 1)})

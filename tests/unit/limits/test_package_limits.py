@@ -18,6 +18,7 @@ from tests.unit.packages.test_archive import LINK, Unpacked, zipped
 from lambent.domain.clock import ManualClock
 from lambent.domain.limits import CODE_LOCATION_VALID_S, UNZIPPED_BYTES_MAX
 from lambent.packages.archive import (
+    DEPTH_MAX,
     DIRECTORY_BYTES_MAX,
     ENTRIES_MAX,
     LINK_BYTES_MAX,
@@ -29,7 +30,7 @@ from lambent.packages.archive import (
 )
 from lambent.packages.download import DOWNLOADS_MAX, SECRET_BYTES, Downloads, Locations
 from lambent.packages.source import FETCHES_MAX, S3Source
-from lambent.packages.store import UNPACKINGS_MAX, Packages
+from lambent.packages.store import GRACE_S, UNPACKINGS_MAX, Packages
 
 DIGEST = "a" * 64
 
@@ -64,6 +65,23 @@ def test_names_paths_and_links_are_the_kernels(unpacked: Unpacked) -> None:
     for data in (zipped(("n" * (NAME_BYTES_MAX + 1), b"x")), zipped((deep, b"x")), zipped(("l", link, LINK))):
         with pytest.raises(BrokenZip):
             unpacked(data)
+
+
+def test_directories_are_256_deep_at_most_and_such_a_package_can_be_removed(tmp_path: Path) -> None:
+    clock = ManualClock()
+    packages = Packages(tmp_path, clock)
+
+    async def main() -> None:
+        deep = [(await packages.put(zipped((name, b"")))).digest for name in ("a/" * DEPTH_MAX, "a/" * 255 + "b")]
+        await packages.merge(deep)
+        with pytest.raises(BrokenZip):
+            await packages.put(zipped(("a/" * (DEPTH_MAX + 1), b"")))
+        await packages.collect([])
+        clock.advance(GRACE_S)
+        assert len(await packages.collect([])) == 3
+
+    asyncio.run(main())
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_250_mb_come_out_of_an_archive_at_most(unpacked: Unpacked) -> None:
@@ -106,9 +124,9 @@ def test_two_archives_are_unpacked_at_once(tmp_path: Path, monkeypatch: pytest.M
     counter = Counter()
     put = Packages._put
 
-    def held(self: Packages, archive: bytes | Path) -> Any:
+    def held(self: Packages, archive: bytes | Path, root: str) -> Any:
         counter.hold()
-        return put(self, archive)
+        return put(self, archive, root)
 
     monkeypatch.setattr(Packages, "_put", held)
 

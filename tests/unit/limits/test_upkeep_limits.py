@@ -53,7 +53,7 @@ def test_what_nobody_needs_is_collected_every_ten_minutes(monkeypatch: pytest.Mo
     began_s = clock.monotonic_ns() / 1e9
     monkeypatch.setattr(asyncio, "to_thread", inline)
     with pytest.raises(KeyboardInterrupt):
-        run_virtual(clock, nodes._keep(anything, anything, anything, anything, clock))
+        run_virtual(clock, nodes._keep(anything.digests, anything, anything, anything, clock))
     assert [at_s - began_s for at_s in collected] == [nodes.RETAIN_EVERY_S * n for n in (1, 2, 3)]
 
 

@@ -122,7 +122,10 @@ def test_the_official_client_is_used_where_it_is_installed(runtimes: Runtimes, t
     assert runtime.image.name == "python3.12-official"
     assert Mount(str(base), "/var/runtime") in runtime.image.mounts
     plan = runtimes.plan(runtime, FACTS)
-    assert plan.argv == ("/var/lang/bin/python3.12", "-m", "awslambdaric", "app.handler")
+    assert (plan.argv[0], plan.argv[1], plan.argv[3]) == ("/var/lang/bin/python3.12", "-c", "app.handler")
+    assert "run_module('awslambdaric'" in plan.argv[2]
+    paths = "['/var/task', '/opt/python/lib/python3.12/site-packages', '/opt/python']"
+    assert f"sys.path[:1] = {paths};" in plan.argv[2]
     assert plan.carrier == "http"
     assert {"python3.12-official", "python3.12"} <= {image.name for image in runtimes.images()}
 

@@ -27,7 +27,10 @@ def register(door: PublicDoor, functions: Functions) -> None:
                     "ConcurrentExecutions": limits.concurrent_executions,
                     "UnreservedConcurrentExecutions": functions.unreserved(caller.scope),
                 },
-                "AccountUsage": {"TotalCodeSize": usage.code_bytes, "FunctionCount": usage.functions},
+                "AccountUsage": {
+                    "TotalCodeSize": functions.code_bytes(caller.scope),
+                    "FunctionCount": usage.functions,
+                },
             }
         )
 

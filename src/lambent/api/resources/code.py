@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 from lambent.domain.errors import InvalidParameterValue
 from lambent.functions.model import Code
+from lambent.packages.archive import LAYERS_ROOT, TASK_ROOT
 
 if TYPE_CHECKING:
     from lambent.functions.service import CodeSource
+    from lambent.layers.service import ContentSource
     from lambent.packages.source import S3Source
     from lambent.packages.store import Package, Packages
 
 
 class CodeReader:
-    """Turns the code members of CreateFunction and UpdateFunctionCode into stored packages."""
+    """Turns the code members of CreateFunction, UpdateFunctionCode and PublishLayerVersion into stored packages."""
 
     def __init__(self, packages: Packages, s3: S3Source) -> None:
         self._packages = packages
@@ -43,7 +45,11 @@ class CodeReader:
 
         return fetch
 
-    async def _fetch(self, code: dict[str, Any]) -> Package:
+    def content(self, content: dict[str, Any]) -> ContentSource:
+        """The same for the content of a layer version."""
+        return lambda: self._fetch(content, LAYERS_ROOT)
+
+    async def _fetch(self, code: dict[str, Any], root: str = TASK_ROOT) -> Package:
         archive, bucket, key = code.get("ZipFile"), code.get("S3Bucket"), code.get("S3Key")
         if code.get("S3ObjectStorageMode") == "REFERENCE":
             # An object that can change or go under a deployed function would be code that nobody has checked.
@@ -56,13 +62,13 @@ class CodeReader:
                 raise InvalidParameterValue(
                     "Please do not provide other FunctionCode parameters when providing a ZipFile."
                 )
-            return await self._packages.put(archive)
+            return await self._packages.put(archive, root=root)
         if bucket is None and key is None:
             raise InvalidParameterValue("Please provide a source for function code.")
         if bucket is None or key is None:
             raise InvalidParameterValue("S3Bucket and S3Key name an object together; one of them is missing.")
         async with self._s3.fetched(bucket, key, code.get("S3ObjectVersion")) as path:
-            return await self._packages.put(path)
+            return await self._packages.put(path, root=root)
 
 
 def _no_images(code: dict[str, Any], package_type: str) -> InvalidParameterValue:

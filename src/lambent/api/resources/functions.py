@@ -13,6 +13,7 @@ from lambent.api.resources.pages import page_size, read_marker, write_marker
 from lambent.api.retry import sdk_invocation_id
 from lambent.domain.errors import CodeSigningConfigNotFound, InvalidParameterValue, ResourceNotFound
 from lambent.domain.names import LATEST, FunctionRef
+from lambent.functions.attaching import NO_LAYERS, LayerIndex
 from lambent.functions.model import Function, FunctionVersion
 from lambent.functions.rules import check_name, check_package, check_request
 
@@ -30,10 +31,16 @@ _FUNCTIONS, _ALL_VERSIONS, _VERSIONS = "functions", "all-versions", "versions"
 
 
 def register(
-    door: PublicDoor, functions: Functions, packages: Packages, source: S3Source, locations: Locations
+    door: PublicDoor,
+    functions: Functions,
+    packages: Packages,
+    source: S3Source,
+    locations: Locations,
+    layers: LayerIndex = NO_LAYERS,
 ) -> None:
-    """Serve the nine operations. source: where S3Bucket and S3Key are fetched; locations: makes download addresses."""
-    resource = _Functions(functions, CodeReader(packages, source), locations)
+    """Serve the nine operations. source: where S3Bucket and S3Key are fetched; locations: makes download addresses;
+    layers: what functions may be given."""
+    resource = _Functions(functions, CodeReader(packages, source), locations, layers)
     door.register("CreateFunction", resource.create)
     door.register("GetFunction", resource.get)
     door.register("GetFunctionConfiguration", resource.get_configuration)
@@ -46,16 +53,16 @@ def register(
 
 
 class _Functions:
-    def __init__(self, functions: Functions, code: CodeReader, locations: Locations) -> None:
+    def __init__(self, functions: Functions, code: CodeReader, locations: Locations, layers: LayerIndex) -> None:
         self._functions = functions
         self._code = code
         self._locations = locations
+        self._layers = layers
 
     async def create(self, caller: Caller, values: dict[str, Any]) -> Answer:
         code: dict[str, Any] = values["Code"]
         self._code.check_size(code)
-        wanted = read_wanted(values)
-        check_request(wanted, caller.scope, caller.arn)
+        wanted = check_request(read_wanted(values), caller.scope, caller.arn, self._layers)
         package_type = check_package(wanted)
         name: str = values["FunctionName"]
         check_name(name)
@@ -119,8 +126,7 @@ class _Functions:
         return Answer(self._show_changed(version))
 
     async def update_configuration(self, caller: Caller, values: dict[str, Any]) -> Answer:
-        wanted = read_wanted(values)
-        check_request(wanted, caller.scope, caller.arn)
+        wanted = check_request(read_wanted(values), caller.scope, caller.arn, self._layers)
         ref = read_unqualified(caller, values, cross_account=False)
         if "CapacityProviderConfig" in values:
             self._functions.get(ref)

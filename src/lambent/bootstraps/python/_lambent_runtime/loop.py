@@ -143,10 +143,11 @@ def _prepare_interpreter(environ):
 
     # `os` may be frozen: its file is then known all the same, unless the library is a zip.
     sys.meta_path.insert(0, _Finder(os.path.dirname(os.__file__)))
-    layers = "/opt/python/lib/python%d.%d/site-packages" % sys.version_info[:2]
+    layers = environ.pop("_LAMBENT_LAYERS", "/opt") + "/python"
+    packages = layers + "/lib/python%d.%d/site-packages" % sys.version_info[:2]
     own = environ.get("LAMBDA_RUNTIME_DIR", "/var/runtime")
     paths = [path for path in sys.path if path != own]
-    sys.path[:] = [environ.get("LAMBDA_TASK_ROOT", "/var/task"), layers, "/opt/python", own] + paths
+    sys.path[:] = [environ.get("LAMBDA_TASK_ROOT", "/var/task"), packages, layers, own] + paths
     sdk = environ.pop("_LAMBENT_SDK", None)
     if sdk:
         sys.path.append(sdk)

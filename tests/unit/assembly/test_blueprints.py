@@ -1,0 +1,75 @@
+"""Which bootstrap an OS-only function starts with: looked for in its code and in its layers, in that order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lambent.assembly.blueprints import MachineBlueprints
+from lambent.domain.names import FunctionRef
+from lambent.environments.failures import NO_BOOTSTRAP
+from lambent.environments.plan import StartPlan
+from lambent.functions.model import Code, Configuration, FunctionVersion, LayerReference, Logging
+from lambent.packages.merge import tree_name
+from lambent.runtimes.service import Runtimes
+
+CODE, ONE, TWO = "c" * 64, "1" * 64, "2" * 64
+
+
+class Machine:
+    """One OS-only runtime, and packages that a test fills."""
+
+    def __init__(self, place: Path) -> None:
+        self.packages = place / "packages"
+        runtimes = Runtimes([], place / "staged", place / "clients", "x86_64")
+        self.blueprints = MachineBlueprints(runtimes, self.packages, "lambent")
+        (self.packages / CODE / "tree").mkdir(parents=True)
+
+    def file(self, digest: str | None, name: str = "bootstrap") -> None:
+        assert digest is not None
+        path = self.packages / digest / "tree" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+    def plan(self, *layers: str) -> StartPlan:
+        references = tuple(LayerReference(f"l{n}", 1, digest) for n, digest in enumerate(layers))
+        configuration = Configuration("r", "provided.al2023", "h", Logging("Text", None, None, "g"), layers=references)
+        version = FunctionVersion(
+            FunctionRef("123456789012", "us-east-1", "fn"), "$LATEST", configuration, Code(CODE, "s", 1), "r", "Active",
+            None, None, 1, 1,
+        )  # fmt: skip
+        return self.blueprints.blueprint(version).start(ORIGIN, "127.0.0.1:9001")
+
+
+ORIGIN: Any = type("O", (), {"log_group": "g", "log_stream": "s"})()
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+def test_the_bootstrap_of_a_layer_is_used_where_the_code_has_none(machine: Machine) -> None:
+    assert machine.plan().refusal == machine.plan(ONE).refusal == NO_BOOTSTRAP
+    machine.file(ONE)
+    assert machine.plan(ONE).argv == ("/opt/bootstrap",)
+    assert machine.plan(ONE, TWO).refusal == NO_BOOTSTRAP
+    machine.file(tree_name([ONE, TWO]))
+    assert machine.plan(ONE, TWO).argv == ("/opt/bootstrap",)
+    assert machine.plan().refusal == NO_BOOTSTRAP
+    machine.file(CODE)
+    assert machine.plan(ONE).argv == ("/var/task/bootstrap",)
+
+
+def test_a_bootstrap_may_be_a_link_into_a_layer_but_not_onto_the_host(machine: Machine, tmp_path: Path) -> None:
+    (tmp_path / "host").touch()
+    link = machine.packages / CODE / "tree" / "bootstrap"
+    link.symlink_to(tmp_path / "host")
+    assert machine.plan().refusal == NO_BOOTSTRAP
+    link.unlink()
+    link.symlink_to("/opt/mine")
+    assert machine.plan(ONE).refusal == NO_BOOTSTRAP
+    machine.file(ONE, "mine")
+    assert machine.plan(ONE).argv == ("/var/task/bootstrap",)
