@@ -15,6 +15,7 @@ COMMANDS: dict[str, str] = {
     "up": "Start the server.",
     "deploy": "Create or update a function from a directory, a zip or a file.",
     "invoke": "Run a function and print its answer.",
+    "sign": "Sign a zip, so that a server that trusts the key takes it.",
     "logs": "Print a function's log.",
     "usage": "Show what ran and what it costs.",
     "ls": "List the functions.",

@@ -200,6 +200,19 @@ class S3Settings:
 
 
 @dataclass(frozen=True, slots=True)
+class SigningSettings:
+    """Whose code signatures count."""
+
+    trust_dir: str = field(
+        default="",
+        metadata=about(
+            "Directory of public keys and certificates, a PEM file for each signing profile version that is trusted; "
+            "empty: none is."
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class LogSettings:
     """How much of the functions' logs is kept."""
 
@@ -243,6 +256,7 @@ class Settings:
     sandbox: SandboxSettings = field(default_factory=SandboxSettings)
     runtimes: RuntimeSettings = field(default_factory=RuntimeSettings)
     s3: S3Settings = field(default_factory=S3Settings)
+    signing: SigningSettings = field(default_factory=SigningSettings)
     logs: LogSettings = field(default_factory=LogSettings)
     storage: StorageSettings = field(default_factory=StorageSettings)
 
@@ -253,6 +267,7 @@ SECTIONS: dict[str, Callable[..., Any]] = {
     "sandbox": SandboxSettings,
     "runtimes": RuntimeSettings,
     "s3": S3Settings,
+    "signing": SigningSettings,
     "logs": LogSettings,
     "storage": StorageSettings,
 }

@@ -290,7 +290,7 @@ class PublicDoor:
             self._refuse(exchange, ServiceFault("The server is shutting down."), context.request_id)
             raise
         identity = (b"x-amzn-requestid", context.request_id.encode())
-        exchange.respond(status, [identity, _CONTENT_TYPE, *headers, *answer.headers], body)
+        exchange.respond(status, [identity, _CONTENT_TYPE, *headers, *answer.headers], b"" if answer.is_bare else body)
 
     def _not_served(self, operation: Operation) -> NotServed:
         served = ", ".join(self.operations_served) or "none yet"

@@ -22,6 +22,8 @@ class Answer:
     status: int | None = None
     """None: the model's."""
     headers: Sequence[tuple[bytes, bytes]] = ()
+    is_bare: bool = False
+    """No body at all where the model has one: what GetFunctionCodeSigningConfig answers when there is none."""
 
 
 Handler = Callable[["Caller", dict[str, Any]], Awaitable[Answer]]

@@ -82,6 +82,8 @@ WIRE: dict[type[LambentError], WireError] = {
     errors.ServiceFault: SERVICE,
     errors.ResourceNotReady: MODELLED["ResourceNotReadyException"],
     errors.CodeSigningConfigNotFound: MODELLED["CodeSigningConfigNotFoundException"],
+    errors.CodeVerificationFailed: MODELLED["CodeVerificationFailedException"],
+    errors.InvalidCodeSignature: MODELLED["InvalidCodeSignatureException"],
     errors.NotServed: WireError(501, "NotImplementedException", "message", "Service"),
     errors.Unauthenticated: WireError(403, "UnrecognizedClientException"),  # the error's own code replaces this one
     errors.DiskFull: SERVICE,

@@ -22,6 +22,7 @@ from lambent.api.resources import functions as functions_resource
 from lambent.api.resources import layers as layers_resource
 from lambent.api.resources import logs as logs_resource
 from lambent.api.resources import mappings as mappings_resource
+from lambent.api.resources import signing as signing_resource
 from lambent.api.resources import tags as tags_resource
 from lambent.api.resources.invoke import InvokeDoor
 from lambent.concurrency.admission import Admission
@@ -49,6 +50,9 @@ from lambent.packages.store import Packages
 from lambent.runtimes.service import Runtimes
 from lambent.sandbox.port import SandboxDriver
 from lambent.settings import Settings
+from lambent.signing.deployments import Signatures
+from lambent.signing.service import SigningConfigs
+from lambent.signing.trust import Trust
 from lambent.stores.datadir import DataDirectory
 from lambent.stores.documents_sqlite import SqliteDocuments
 from lambent.stores.functions_sqlite import SqliteFunctions
@@ -132,7 +136,8 @@ async def running(
 
         low_water_bytes = settings.storage.disk_low_water_mb * 1_048_576
         packages = Packages(data.packages, clock, low_water_bytes=low_water_bytes)
-        layers = Layers(SqliteDocuments(state), clock, lambda scope, growth: functions.check_room(scope, growth))
+        documents = SqliteDocuments(state)
+        layers = Layers(documents, clock, lambda scope, growth: functions.check_room(scope, growth))
         stack.push_async_callback(layers.close)
         functions = Functions(
             SqliteFunctions(state),
@@ -144,6 +149,12 @@ async def running(
             other_code_bytes=layers.code_bytes,
         )
         stack.push_async_callback(functions.close)
+        trust = Trust(settings.signing.trust_dir)
+        signatures = Signatures(trust, clock, _count)
+        signing_configs = SigningConfigs(
+            documents, clock, is_attached=lambda arn: any(one.code_signing_arn == arn for one in functions.all())
+        )
+        stack.push_async_callback(signing_configs.close)
 
         admission = Admission(account_limit=settings.limits.account_concurrency)
         reaper = Reaper(clock)
@@ -221,14 +232,17 @@ async def running(
         stack.callback(source.close)
         downloads = Downloads(packages, locations)
         stack.push_async_callback(downloads.close)
-        functions_resource.register(door, functions, packages, source, locations, layers)
+        functions_resource.register(door, functions, packages, source, locations, signing_configs, signatures, layers)
         layers_resource.register(door, layers, packages, source, locations)
+        signing_resource.register(door, signing_configs, functions)
         concurrency.register(door, functions)
         account.register(door, functions)
-        mappings = EventSourceMappings(SqliteDocuments(state), clock, functions.has)
+        mappings = EventSourceMappings(documents, clock, functions.has)
         stack.push_async_callback(mappings.close)
         mappings_resource.register(door, mappings)
-        tags_resource.register(door, functions, {"event-source-mapping": mappings})
+        tags_resource.register(
+            door, functions, {"event-source-mapping": mappings, "code-signing-config": signing_configs}
+        )
         event_invokes.register(door, functions)
         runtime_management.register(door, functions)
         urls.register(door, functions, lambda: address[1])

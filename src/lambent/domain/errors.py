@@ -28,7 +28,11 @@ class InvalidParameterValue(LambentError):
 
 
 class ResourceNotFound(LambentError):
-    """What the caller named does not exist."""
+    """What the caller named does not exist. `typed=False` leaves `Type` out of the body."""
+
+    def __init__(self, message: str | None, *, typed: bool = True) -> None:
+        super().__init__(message)
+        self.typed = typed
 
 
 class FunctionNotFound(ResourceNotFound):
@@ -94,6 +98,14 @@ class ResourceNotReady(LambentError):
 
 class CodeSigningConfigNotFound(ResourceNotFound):
     """The code signing configuration does not exist."""
+
+
+class CodeVerificationFailed(LambentError):
+    """The package's signature is missing, expired, revoked or nobody's who is trusted, and the policy enforces."""
+
+
+class InvalidCodeSignature(LambentError):
+    """The package is not what was signed: refused under every policy."""
 
 
 class NotServed(LambentError):

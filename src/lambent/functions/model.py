@@ -165,6 +165,9 @@ class Code:
     """Bytes of the archive (CodeSize)."""
     unpacked_bytes: int = 0
     source_kms_key_arn: str | None = None
+    signing_profile_arn: str | None = None
+    """Signing profile version whose signature was verified when the code was deployed."""
+    signing_job_arn: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,6 +85,7 @@ def created(
     publish: bool,
     tags: Mapping[str, str],
     invocation_id: str | None,
+    code_signing_arn: str | None = None,
 ) -> Function:
     """A new function: Pending, with version 1 beside $LATEST when it is to be published."""
     latest = FunctionVersion(
@@ -99,7 +100,7 @@ def created(
         generation=stamp.new_generation(),
         last_modified_ms=stamp.now_ms,
     )
-    function = Function(ref=ref, revision=1, latest=latest, tags=dict(tags))
+    function = Function(ref=ref, revision=1, latest=latest, tags=dict(tags), code_signing_arn=code_signing_arn)
     shown = latest
     if publish:
         shown = replace(latest, version="1", revision_id=stamp.new_revision(), generation=stamp.new_generation())

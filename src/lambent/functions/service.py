@@ -201,6 +201,7 @@ class Functions:
         publish: bool = False,
         tags: Mapping[str, str] | None = None,
         invocation_id: str | None = None,
+        code_signing_arn: str | None = None,
     ) -> FunctionVersion:
         """Create a function and answer it as first seen: Pending. With `publish`, the answer is its version 1.
 
@@ -232,6 +233,7 @@ class Functions:
                 publish=publish,
                 tags=tags or {},
                 invocation_id=invocation_id,
+                code_signing_arn=code_signing_arn,
             )
             self._registry.accounts.check_storage(None, new)
             return new
@@ -267,9 +269,11 @@ class Functions:
         publish: bool = False,
         dry_run: bool = False,
         revision_id: str | None = None,
+        guard: Callable[[Function], None] | None = None,
     ) -> FunctionVersion:
         """Replace $LATEST's code; answers it InProgress, or with `publish` the new version, Pending.
 
+        guard: asked when the code is about to be written, about the function as it is by then; raises what stops it.
         dry_run: check everything, fetch the code, change nothing; answers $LATEST as it would be.
         """
         self._unchanged(self._registry.find(ref), ref, revision_id)
@@ -278,6 +282,8 @@ class Functions:
 
         def decide(old: Function | None) -> Function:
             function = self._unchanged(old, ref, revision_id)
+            if guard is not None:
+                guard(function)
             configuration = function.latest.configuration
             if architecture is not None:
                 configuration = replace(configuration, architecture=architecture)

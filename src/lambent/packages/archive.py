@@ -13,6 +13,8 @@ import re
 import stat
 import struct
 from calendar import timegm
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -67,9 +69,12 @@ class UnzippedTooLarge(InvalidParameterValue):
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
+class Entry:
+    """One entry as it is unpacked, whatever else the archive says of it."""
+
     info: ZipInfo
     path: str
+    """Relative and normalised; empty for the root itself, which is not unpacked."""
     kind: int
     """S_IFREG, S_IFDIR or S_IFLNK."""
     mode: int
@@ -91,6 +96,44 @@ def unpack(
     Directories become 0755, files keep their executable bits and are readable by everybody (0644 where the archive
     says nothing). Raises BrokenZip, EmptyZip, UnzippedTooLarge; OSError when the disk fails. Blocks: run it in a thread.
     """
+    with _opened(archive) as archived:
+        entries = _entries(archived.infolist(), entries_max)
+        if sum(entry.info.file_size for entry in entries) > bytes_max:
+            raise UnzippedTooLarge(bytes_max)
+        return _write(archived, entries, target, root, bytes_max)
+
+
+class Reading:
+    """An open archive as `unpack` sees it: what is read here is what comes out there."""
+
+    def __init__(self, archived: ZipFile, entries: tuple[Entry, ...]) -> None:
+        self.entries = entries
+        """All of them in the directory's order, those with the name of an earlier one included."""
+        self._archived = archived
+
+    def chunks(self, entry: Entry) -> Iterator[bytes]:
+        """The content of an entry, piece by piece. Raises BrokenZip where it is not what the directory says."""
+        count = 0
+        with self._archived.open(entry.info) as source:
+            while chunk := source.read(_CHUNK_BYTES):
+                count += len(chunk)
+                yield chunk
+        if count != entry.info.file_size:
+            raise BrokenZip(f"{entry.path!r} has {count} bytes, not {entry.info.file_size}")
+
+
+@contextmanager
+def reading(archive: Path, *, entries_max: int = ENTRIES_MAX) -> Iterator[Reading]:
+    """The entries of an archive for the length of the block, refused for the reasons and with the errors of `unpack`."""
+    with _opened(archive) as archived:
+        infos = archived.infolist()
+        _entries(infos, entries_max)
+        entries = ((info, _path(info)) for info in infos)
+        yield Reading(archived, tuple(_entry(info, path) for info, path in entries))
+
+
+@contextmanager
+def _opened(archive: Path) -> Iterator[ZipFile]:
     from zipfile import BadZipFile, ZipFile
     from zlib import error as ZlibError
 
@@ -98,10 +141,7 @@ def unpack(
         with archive.open("rb") as file:
             _check_end(file)
             with ZipFile(file) as archived:
-                entries = _entries(archived.infolist(), entries_max)
-                if sum(entry.info.file_size for entry in entries) > bytes_max:
-                    raise UnzippedTooLarge(bytes_max)
-                return _write(archived, entries, target, root, bytes_max)
+                yield archived
     except OSError as error:
         if error.errno is not None:
             raise  # the disk's
@@ -136,13 +176,13 @@ def _check_end(file: IO[bytes]) -> None:
     file.seek(0)
 
 
-def _entries(infos: list[ZipInfo], entries_max: int) -> list[_Entry]:
+def _entries(infos: list[ZipInfo], entries_max: int) -> list[Entry]:
     if not infos:
         raise EmptyZip
     if len(infos) > entries_max:
         raise BrokenZip(f"{len(infos)} entries, {entries_max} is the limit")
     _check_overlap(infos)
-    entries: dict[str, _Entry] = {}
+    entries: dict[str, Entry] = {}
     for info in infos:
         if info.flag_bits & 0x1:
             raise BrokenZip(f"{info.filename!r} is encrypted")
@@ -186,22 +226,22 @@ def _path(info: ZipInfo) -> str:
     return path
 
 
-def _entry(info: ZipInfo, path: str) -> _Entry:
+def _entry(info: ZipInfo, path: str) -> Entry:
     # Only archives made on Unix (system 3) or macOS (19) carry modes in the upper half.
     mode = info.external_attr >> 16 if info.create_system in (3, 19) else 0
     kind = stat.S_IFMT(mode)
     if info.orig_filename.endswith(("/", "\\")) or kind == stat.S_IFDIR:
         if info.file_size:
             raise BrokenZip(f"{path!r} is a directory with content")
-        return _Entry(info, path, stat.S_IFDIR, 0o755)
+        return Entry(info, path, stat.S_IFDIR, 0o755)
     if kind == stat.S_IFLNK:
-        return _Entry(info, path, stat.S_IFLNK, 0)
+        return Entry(info, path, stat.S_IFLNK, 0)
     if kind not in (0, stat.S_IFREG):
         raise BrokenZip(f"{path!r} is neither file, directory nor link")
-    return _Entry(info, path, stat.S_IFREG, 0o755 if mode & 0o111 else 0o644)
+    return Entry(info, path, stat.S_IFREG, 0o755 if mode & 0o111 else 0o644)
 
 
-def _check_parents(entries: dict[str, _Entry]) -> None:
+def _check_parents(entries: dict[str, Entry]) -> None:
     """What stands above an entry is a directory, named or implied."""
     checked: set[str] = set()
     for path in entries:
@@ -214,7 +254,7 @@ def _check_parents(entries: dict[str, _Entry]) -> None:
             parent = parent.rpartition("/")[0]
 
 
-def _write(archived: ZipFile, entries: list[_Entry], target: Path, mounted: str, bytes_max: int) -> int:
+def _write(archived: ZipFile, entries: list[Entry], target: Path, mounted: str, bytes_max: int) -> int:
     root = str(target)
     os.chmod(root, 0o755)
     made = {""}
@@ -242,7 +282,7 @@ def _make_directories(root: str, path: str, made: set[str]) -> None:
     os.chmod(f"{root}/{path}", 0o755)  # whatever the umask
 
 
-def _write_file(archived: ZipFile, entry: _Entry, path: str, room: int, bytes_max: int) -> int:
+def _write_file(archived: ZipFile, entry: Entry, path: str, room: int, bytes_max: int) -> int:
     written = 0
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
@@ -269,7 +309,7 @@ def _write_all(descriptor: int, data: bytes) -> None:
         done += os.write(descriptor, memoryview(data)[done:])
 
 
-def _link_target(archived: ZipFile, entry: _Entry) -> str:
+def _link_target(archived: ZipFile, entry: Entry) -> str:
     if not 0 < entry.info.file_size < LINK_BYTES_MAX:
         raise BrokenZip(f"{entry.path!r} is a link of {entry.info.file_size} bytes")
     with archived.open(entry.info) as source:

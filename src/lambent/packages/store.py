@@ -45,6 +45,8 @@ FSYNC_FILES_MAX = 16
 
 _log = logging.getLogger("lambent.packages")
 T = TypeVar("T")
+ArchiveCheck = Callable[[Path], None]
+"""Looks at an archive before it becomes a package, and raises what refuses it. Called in a thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +102,10 @@ class Packages:
         if size_bytes > ZIP_DIRECT_BYTES_MAX:
             raise RequestEntityTooLarge(f"Zipped size must be smaller than {ZIP_DIRECT_BYTES_MAX} bytes")
 
-    async def put(self, archive: bytes | Path, *, root: str = TASK_ROOT) -> Package:
+    async def put(self, archive: bytes | Path, check: ArchiveCheck | None = None, *, root: str = TASK_ROOT) -> Package:
         """Store an archive: bytes of a request (50 MiB at most) or a file (left where it is).
 
+        check: a last look at an archive that can be unpacked; what it raises is raised here, and nothing is stored.
         root: where a sandbox sees it, /var/task for code and /opt for layers; absolute links below it stay inside.
 
         Raises BrokenZip, EmptyZip, UnzippedTooLarge, RequestEntityTooLarge, DiskFull. Answers when the package is on
@@ -113,7 +116,7 @@ class Packages:
             if not archive:
                 raise EmptyZip
         async with self._room:
-            return await _in_thread(lambda: self._put(archive, root))
+            return await _in_thread(lambda: self._put(archive, check, root))
 
     async def merge(self, digests: Sequence[str]) -> None:
         """Have the one tree that a function with these layers sees, named `tree_name(digests)`; made once, kept after.
@@ -132,12 +135,21 @@ class Packages:
         """
         return await _in_thread(lambda: self._collect(frozenset(keep)))
 
-    def _put(self, archive: bytes | Path, root: str) -> Package:
+    def _put(self, archive: bytes | Path, check: ArchiveCheck | None, root: str) -> Package:
         digest = _digest(archive)
         known = self._find(digest)
         if known is not None:
+            if check is not None:
+                check(self.archive(digest))
             return known
-        unpacked_bytes = self._make(digest, lambda incoming: self._fill(incoming, archive, root))
+
+        def fill(incoming: Path) -> int:
+            unpacked_bytes = self._fill(incoming, archive, root)
+            if check is not None:
+                check(incoming / "package.zip")  # the very bytes that are kept, not those they were copied from
+            return unpacked_bytes
+
+        unpacked_bytes = self._make(digest, fill)
         size = len(archive) if isinstance(archive, bytes) else archive.stat().st_size
         return _package(digest, size, unpacked_bytes)
 
@@ -292,4 +304,4 @@ async def _in_thread(work: Callable[[], T]) -> T:
     return await asyncio.to_thread(work)
 
 
-__all__ = ["BrokenZip", "EmptyZip", "Package", "Packages", "UnzippedTooLarge"]
+__all__ = ["ArchiveCheck", "BrokenZip", "EmptyZip", "Package", "Packages", "UnzippedTooLarge"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any, TypeVar
 
 from lambent.domain.clock import ManualClock
@@ -13,6 +14,10 @@ from lambent.functions.model import Change, Code
 from lambent.functions.service import CodeSource, Functions
 from lambent.functions.store import FunctionStore
 from lambent.functions.wanted import Wanted
+from lambent.signing.deployments import Signatures
+from lambent.signing.service import SigningConfigs
+from lambent.signing.trust import Trust
+from lambent.stores.documents_memory import MemoryDocuments
 from lambent.stores.functions_memory import MemoryFunctions
 
 T = TypeVar("T")
@@ -36,6 +41,8 @@ class House:
         self.machine = Machine()
         self.store: FunctionStore = MemoryFunctions()
         self.heard: list[Change] = []
+        self.counted: list[tuple[str, str, int]] = []
+        """Metrics of deployments: function, name, value."""
         self.functions = self.open()
 
     def open(self, **settings: Any) -> Functions:
@@ -53,6 +60,17 @@ class House:
             return answer
 
         return asyncio.run(session())
+
+
+def signing(house: House, trust_dir: str | Path = "") -> tuple[SigningConfigs, Signatures]:
+    """Code signing for a door over a house: nobody is trusted unless a directory says so."""
+    configs = SigningConfigs(
+        MemoryDocuments(),
+        house.clock,
+        is_attached=lambda arn: any(one.code_signing_arn == arn for one in house.functions.all()),
+    )
+    count = house.counted.append
+    return configs, Signatures(Trust(trust_dir), house.clock, lambda ref, name, value: count((ref.name, name, value)))
 
 
 def ref(name: str = "fn") -> FunctionRef:

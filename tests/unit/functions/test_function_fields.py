@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.functions.house import House
+from tests.unit.functions.house import House, signing
 from tests.unit.functions.wire_client import WireClient, run
 from tests.unit.packages.test_archive import zipped
 
@@ -55,7 +55,9 @@ def register(tmp_path: Path) -> Callable[[PublicDoor, House], None]:
     def all_of(door: PublicDoor, house: House) -> None:
         packages = Packages(tmp_path / "packages", house.clock)
         locations = Locations(lambda: "http://127.0.0.1:4566", b"k" * 32, house.clock)
-        functions.register(door, house.functions, packages, S3Source("", packages.directory), locations)
+        functions.register(
+            door, house.functions, packages, S3Source("", packages.directory), locations, *signing(house)
+        )
 
     return all_of
 

@@ -14,10 +14,11 @@ import orjson
 import pytest
 from tests.unit.api.doubles import Believing, Reply, send
 from tests.unit.functions.house import House
+from tests.unit.functions.house import signing as signing_of
 from tests.unit.packages.test_archive import zipped
 
 from lambent.api.door import PublicDoor
-from lambent.api.resources import account, concurrency, functions
+from lambent.api.resources import account, concurrency, functions, signing
 from lambent.packages.download import Locations
 from lambent.packages.source import S3Source
 from lambent.packages.store import Packages
@@ -36,9 +37,13 @@ class Client:
         self.house = house
         self.door = PublicDoor(Believing())
         self.headers: dict[str, str] = {}
-        packages = Packages(directory / "packages", house.clock)
+        self.packages = packages = Packages(directory / "packages", house.clock)
         locations = Locations(lambda: "http://127.0.0.1:4566", b"k" * 32, house.clock)
-        functions.register(self.door, house.functions, packages, S3Source("", packages.directory), locations)
+        self.s3 = S3Source("", packages.directory)
+        self.counted = house.counted
+        self.configs, signatures = signing_of(house, directory / "trust")
+        functions.register(self.door, house.functions, packages, self.s3, locations, self.configs, signatures)
+        signing.register(self.door, self.configs, house.functions)
         concurrency.register(self.door, house.functions)
         account.register(self.door, house.functions)
 

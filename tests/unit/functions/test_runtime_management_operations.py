@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from tests.unit.functions.house import House, code, ref, wanted
+from tests.unit.functions.house import House, code, ref, signing, wanted
 from tests.unit.functions.wire_client import ARN, ELSEWHERE, FOREIGN, MISMATCH, WireClient, run
 
 from lambent.api.door import PublicDoor
@@ -26,7 +26,7 @@ def register(door: PublicDoor, house: House) -> None:
     runtime_management.register(door, house.functions)
     locations = Locations(lambda: "http://127.0.0.1:4566", b"k" * 32, house.clock)
     unread: Any = None  # no package is stored or fetched here
-    functions.register(door, house.functions, unread, unread, locations)
+    functions.register(door, house.functions, unread, unread, locations, *signing(house))
 
 
 def path(name: str = "fn", qualifier: str | None = None) -> str:

@@ -14,7 +14,7 @@ from urllib.parse import quote
 import orjson
 import pytest
 from tests.unit.api.doubles import Believing, Reply, Someone, send
-from tests.unit.functions.house import House
+from tests.unit.functions.house import House, signing
 from tests.unit.functions.test_function_operations import FUNCTIONS, creation
 from tests.unit.packages.test_archive import zipped
 
@@ -62,7 +62,9 @@ class Client:
         locations = Locations(lambda: "http://127.0.0.1:4566", b"k" * 32, self.house.clock)
         source = source or S3Source("", self.packages.directory)
         layers.register(self.door, self.layers, self.packages, source, locations)
-        functions.register(self.door, self.house.functions, self.packages, source, locations, self.layers)
+        functions.register(
+            self.door, self.house.functions, self.packages, source, locations, *signing(self.house), self.layers
+        )
         account.register(self.door, self.house.functions)
 
     async def __call__(

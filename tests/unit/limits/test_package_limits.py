@@ -124,9 +124,9 @@ def test_two_archives_are_unpacked_at_once(tmp_path: Path, monkeypatch: pytest.M
     counter = Counter()
     put = Packages._put
 
-    def held(self: Packages, archive: bytes | Path, root: str) -> Any:
+    def held(self: Packages, archive: bytes | Path, *more: Any) -> Any:
         counter.hold()
-        return put(self, archive, root)
+        return put(self, archive, *more)
 
     monkeypatch.setattr(Packages, "_put", held)
 

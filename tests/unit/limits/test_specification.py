@@ -26,6 +26,7 @@ NO_BOUNDS = {
     "telemetry/index.py:DAY_MS": "a unit",
     "telemetry/index.py:EPHEMERAL_FREE_MB": "a price",
     "metering/prices.py:MB_MS_PER_GB_S": "a unit",
+    "commands/sign.py:DAY_MS": "a unit",
     "sandbox/wire.py:ANSWER_BYTES": "the size of a message",
     "domain/limits.py:SHUTDOWN_INTERNAL_S": "for extensions, which are not served",
     "domain/limits.py:SHUTDOWN_EXTERNAL_S": "for extensions, which are not served",

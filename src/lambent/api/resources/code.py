@@ -9,10 +9,14 @@ from lambent.functions.model import Code
 from lambent.packages.archive import LAYERS_ROOT, TASK_ROOT
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
     from lambent.functions.service import CodeSource
     from lambent.layers.service import ContentSource
     from lambent.packages.source import S3Source
     from lambent.packages.store import Package, Packages
+    from lambent.signing.deployments import Check
 
 
 class CodeReader:
@@ -28,28 +32,33 @@ class CodeReader:
         if archive is not None:
             self._packages.check_direct(len(archive))
 
-    def source(self, code: dict[str, Any], package_type: str) -> CodeSource:
-        """What fetches, checks and stores the code when it is called."""
+    def source(
+        self, code: dict[str, Any], package_type: str, checking: Callable[[], AbstractContextManager[Check]]
+    ) -> CodeSource:
+        """What fetches, checks and stores the code when it is called. checking: what looks at its signature."""
 
         async def fetch() -> Code:
             if package_type == "Image" or code.get("ImageUri") is not None:
                 raise _no_images(code, package_type)
-            package = await self._fetch(code)
+            with checking() as check:
+                package = await self._fetch(code, check)
             return Code(
                 package.digest,
                 package.sha256_base64,
                 package.size_bytes,
                 package.unpacked_bytes,
                 code.get("SourceKMSKeyArn") or None,
+                check.profile_arn,
+                check.job_arn,
             )
 
         return fetch
 
     def content(self, content: dict[str, Any]) -> ContentSource:
         """The same for the content of a layer version."""
-        return lambda: self._fetch(content, LAYERS_ROOT)
+        return lambda: self._fetch(content, None, LAYERS_ROOT)
 
-    async def _fetch(self, code: dict[str, Any], root: str = TASK_ROOT) -> Package:
+    async def _fetch(self, code: dict[str, Any], check: Check | None, root: str = TASK_ROOT) -> Package:
         archive, bucket, key = code.get("ZipFile"), code.get("S3Bucket"), code.get("S3Key")
         if code.get("S3ObjectStorageMode") == "REFERENCE":
             # An object that can change or go under a deployed function would be code that nobody has checked.
@@ -62,13 +71,13 @@ class CodeReader:
                 raise InvalidParameterValue(
                     "Please do not provide other FunctionCode parameters when providing a ZipFile."
                 )
-            return await self._packages.put(archive, root=root)
+            return await self._packages.put(archive, check, root=root)
         if bucket is None and key is None:
             raise InvalidParameterValue("Please provide a source for function code.")
         if bucket is None or key is None:
             raise InvalidParameterValue("S3Bucket and S3Key name an object together; one of them is missing.")
         async with self._s3.fetched(bucket, key, code.get("S3ObjectVersion")) as path:
-            return await self._packages.put(path, root=root)
+            return await self._packages.put(path, check, root=root)
 
 
 def _no_images(code: dict[str, Any], package_type: str) -> InvalidParameterValue:

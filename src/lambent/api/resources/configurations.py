@@ -88,6 +88,9 @@ def show_in_list(version: FunctionVersion, qualifier: str | None) -> dict[str, A
     if configuration.handler is not None:
         shown["Handler"] = configuration.handler
     _show_optional(configuration, shown)
+    if code.signing_job_arn is not None:
+        shown["SigningProfileVersionArn"] = code.signing_profile_arn
+        shown["SigningJobArn"] = code.signing_job_arn
     return shown
 
 

@@ -11,14 +11,16 @@ from lambent.api.resources.configurations import read_wanted, show, show_in_list
 from lambent.api.resources.names import authorise, read_qualified, read_unqualified
 from lambent.api.resources.pages import page_size, read_marker, write_marker
 from lambent.api.retry import sdk_invocation_id
-from lambent.domain.errors import CodeSigningConfigNotFound, InvalidParameterValue, ResourceNotFound
+from lambent.domain.errors import InvalidParameterValue, ResourceConflict, ResourceNotFound
 from lambent.domain.names import LATEST, FunctionRef
 from lambent.functions.attaching import NO_LAYERS, LayerIndex
+from lambent.functions.code_signing import check_package_type
 from lambent.functions.model import Function, FunctionVersion
 from lambent.functions.rules import check_name, check_package, check_request
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Iterator
+    from contextlib import AbstractContextManager
 
     from lambent.api.door import PublicDoor
     from lambent.functions.service import Functions
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from lambent.packages.download import Locations
     from lambent.packages.source import S3Source
     from lambent.packages.store import Packages
+    from lambent.signing.deployments import Check, Signatures
+    from lambent.signing.service import SigningConfigs
 
 _FUNCTIONS, _ALL_VERSIONS, _VERSIONS = "functions", "all-versions", "versions"
 
@@ -36,11 +40,13 @@ def register(
     packages: Packages,
     source: S3Source,
     locations: Locations,
+    configs: SigningConfigs,
+    signatures: Signatures,
     layers: LayerIndex = NO_LAYERS,
 ) -> None:
     """Serve the nine operations. source: where S3Bucket and S3Key are fetched; locations: makes download addresses;
-    layers: what functions may be given."""
-    resource = _Functions(functions, CodeReader(packages, source), locations, layers)
+    signatures: looks at all code, as the function's one of `configs` wants it; layers: what functions may be given."""
+    resource = _Functions(functions, CodeReader(packages, source), locations, configs, signatures, layers)
     door.register("CreateFunction", resource.create)
     door.register("GetFunction", resource.get)
     door.register("GetFunctionConfiguration", resource.get_configuration)
@@ -53,10 +59,20 @@ def register(
 
 
 class _Functions:
-    def __init__(self, functions: Functions, code: CodeReader, locations: Locations, layers: LayerIndex) -> None:
+    def __init__(
+        self,
+        functions: Functions,
+        code: CodeReader,
+        locations: Locations,
+        configs: SigningConfigs,
+        signatures: Signatures,
+        layers: LayerIndex,
+    ) -> None:
         self._functions = functions
         self._code = code
         self._locations = locations
+        self._configs = configs
+        self._signatures = signatures
         self._layers = layers
 
     async def create(self, caller: Caller, values: dict[str, Any]) -> Answer:
@@ -69,23 +85,33 @@ class _Functions:
         ref = read_unqualified(caller, values, cross_account=False)
         check_name(ref.name)
         _refuse_unserved(values)
-        if (arn := values.get("CodeSigningConfigArn")) is not None:
-            raise CodeSigningConfigNotFound(
-                "The code signing configuration cannot be found. "
-                f"Check that the provided configuration is not deleted: {arn}."
-            )
+        signing = values.get("CodeSigningConfigArn")
+        if signing is not None:
+            self._configs.require(signing, caller.scope)
+            check_package_type(package_type)
         if (provider := values.get("CapacityProviderConfig")) is not None:
             arn = provider["LambdaManagedInstancesCapacityProviderConfig"]["CapacityProviderArn"]
             raise ResourceNotFound(f"Capacity provider not found: {arn}")
-        version = await self._functions.create(
-            ref,
-            wanted,
-            self._code.source(code, package_type),
-            publish=values.get("Publish", False),
-            tags=values.get("Tags"),
-            invocation_id=sdk_invocation_id.get(),
-        )
+        invocation_id = sdk_invocation_id.get()
+
+        def create() -> Awaitable[FunctionVersion]:
+            return self._functions.create(
+                ref,
+                wanted,
+                self._code.source(code, package_type, lambda: self._checking(ref, signing)),
+                publish=values.get("Publish", False),
+                tags=values.get("Tags"),
+                invocation_id=invocation_id,
+                code_signing_arn=signing,
+            )
+
+        version = await (create() if signing is None else self._configs.attach(signing, caller.scope, create))
         return Answer(self._show(version, None))
+
+    def _checking(self, ref: FunctionRef, arn: str | None) -> AbstractContextManager[Check]:
+        """What looks at the signature of code for a function that has this code signing configuration."""
+        config = None if arn is None else self._configs.require(arn, ref.scope)
+        return self._signatures.checking(ref, config)
 
     async def get(self, caller: Caller, values: dict[str, Any]) -> Answer:
         ref, qualifier = read_qualified(caller, values)
@@ -115,13 +141,27 @@ class _Functions:
             self._functions.get(ref)
             _refuse_publish_to()
         architectures = values.get("Architectures")
+        checked: list[str | None] = []
+
+        def checking() -> AbstractContextManager[Check]:
+            checked[:] = [self._functions.get(ref).code_signing_arn]
+            return self._checking(ref, checked[0])
+
+        def guard(function: Function) -> None:
+            if [function.code_signing_arn] != checked:
+                raise ResourceConflict(
+                    "The operation cannot be performed at this time. The function's code signing configuration was "
+                    "replaced while the code was checked; send the request again."
+                )
+
         version = await self._functions.update_code(
             ref,
-            self._code.source(values, "Zip"),
+            self._code.source(values, "Zip", checking),
             architecture=architectures[0] if architectures else None,
             publish=values.get("Publish", False),
             dry_run=values.get("DryRun", False),
             revision_id=values.get("RevisionId"),
+            guard=guard,
         )
         return Answer(self._show_changed(version))
 
