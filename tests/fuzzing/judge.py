@@ -72,7 +72,7 @@ class Judge:
             if (
                 not bent
                 and NOT_SERVED.search(call.operation) is None
-                and "DurableExecutionName" not in str(call.headers)
+                and "durable-execution-name" not in str(call.headers).lower()
             ):
                 yield "501 from an operation that is served"
             yield from self._error(call, model, reply, {"NotImplementedException"})
