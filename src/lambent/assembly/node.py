@@ -36,6 +36,7 @@ from lambent.http import Limits as HttpLimits
 from lambent.http import Reaper, Server, serve
 from lambent.identity.model import Credential, MemoryCredentials
 from lambent.identity.sigv4 import SigV4
+from lambent.identity.temporary import TemporaryCredentials
 from lambent.invocations.destinations import Destinations
 from lambent.invocations.events import EventService
 from lambent.invocations.service import Invocations
@@ -147,12 +148,13 @@ async def running(
 
         admission = Admission(account_limit=settings.limits.account_concurrency)
         reaper = Reaper(clock)
-        carriers = SandboxCarriers(clock, reaper)
+        temporary = TemporaryCredentials(data.secret, clock)
+        carriers = SandboxCarriers(clock, reaper, temporary)
         rate = LogRate(bytes_per_s=settings.logs.rate_kb_per_s * 1_024)
         environments = Environments(
             driver=driver,
             carriers=carriers,
-            blueprints=MachineBlueprints(runtimes, data.packages, settings.runtimes.client),
+            blueprints=MachineBlueprints(runtimes, data.packages, settings.runtimes.client, temporary),
             clock=clock,
             new_splitter=lambda version: _splitter(version, rate),
             record=records.append_other,
@@ -196,6 +198,7 @@ async def running(
             default_account=settings.server.default_account,
             default_region=settings.server.default_region,
             is_verifying=settings.server.verify_signatures,
+            temporary=temporary,
         )
         if driver.tier.name == "process" and settings.sandbox.tier != "process":
             authenticator = OneAccount(authenticator, lambda: (function.ref.account for function in functions.all()))
