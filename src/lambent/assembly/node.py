@@ -17,11 +17,14 @@ from typing import Any
 
 from lambent.api.door import PublicDoor
 from lambent.api.ports import Authenticator
+from lambent.api.query import IAM, STS, QueryDoor
 from lambent.api.resources import account, aliases, concurrency, event_invokes, policies, runtime_management, urls
 from lambent.api.resources import functions as functions_resource
+from lambent.api.resources import iam as iam_resource
 from lambent.api.resources import layers as layers_resource
 from lambent.api.resources import logs as logs_resource
 from lambent.api.resources import mappings as mappings_resource
+from lambent.api.resources import sts as sts_resource
 from lambent.api.resources import tags as tags_resource
 from lambent.api.resources.invoke import InvokeDoor
 from lambent.concurrency.admission import Admission
@@ -35,6 +38,8 @@ from lambent.functions.service import Functions
 from lambent.http import Limits as HttpLimits
 from lambent.http import Reaper, Server, serve
 from lambent.identity.model import Credential, MemoryCredentials
+from lambent.identity.service import Roles
+from lambent.identity.sessions import Sessions
 from lambent.identity.sigv4 import SigV4
 from lambent.identity.temporary import TemporaryCredentials
 from lambent.invocations.destinations import Destinations
@@ -135,6 +140,8 @@ async def running(
         packages = Packages(data.packages, clock, low_water_bytes=low_water_bytes)
         layers = Layers(SqliteDocuments(state), clock, lambda scope, growth: functions.check_room(scope, growth))
         stack.push_async_callback(layers.close)
+        roles = Roles(SqliteDocuments(state), clock)
+        stack.push_async_callback(roles.close)
         functions = Functions(
             SqliteFunctions(state),
             runtimes,
@@ -143,6 +150,8 @@ async def running(
             limits=AccountLimits(concurrent_executions=settings.limits.account_concurrency),
             merge_layers=packages.merge,
             other_code_bytes=layers.code_bytes,
+            roles=roles,
+            only_own_roles=settings.server.verify_signatures,
         )
         stack.push_async_callback(functions.close)
 
@@ -190,11 +199,14 @@ async def running(
         for function in functions.all():
             admission.set_reserved(function.ref, function.reserved)
 
-        authenticator: Authenticator = SigV4(
-            clock,
+        keys = (
             access_keys(settings.server.access_keys, settings.server.default_account)
             if settings.server.verify_signatures
-            else None,
+            else None
+        )
+        authenticator: Authenticator = SigV4(
+            clock,
+            keys,
             default_account=settings.server.default_account,
             default_region=settings.server.default_region,
             is_verifying=settings.server.verify_signatures,
@@ -238,6 +250,15 @@ async def running(
         aliases.register(door, functions)
         policies.register(door, functions)
         logs_resource.register(door, logs)
+        iam = QueryDoor("iam", IAM, authenticator, door.running)
+        sts = QueryDoor("sts", STS, authenticator, door.running)
+        iam_resource.register(iam, roles)
+        sessions = Sessions(
+            roles, temporary, clock, lambda key: _account_of(key, keys, settings.server.default_account)
+        )
+        sts_resource.register(sts, sessions)
+        door.mount_service("iam", iam)
+        door.mount_service("sts", sts)
         door.mount_path(CODE_PREFIX.encode(), downloads)
         door.mount_path(USAGE_PATH, UsageDoor(Ledger(records), authenticator, clock))
 
@@ -298,6 +319,14 @@ def access_keys(text: str, default_account: str) -> MemoryCredentials:
             "server.verify_signatures needs keys to verify with: name them in server.access_keys as KEY:SECRET"
         )
     return MemoryCredentials(found)
+
+
+def _account_of(key: str, keys: MemoryCredentials | None, default_account: str) -> str | None:
+    """The account that a request with this access key would act in; None: it would be refused."""
+    if keys is not None:
+        credential = keys.find(key)
+        return None if credential is None else credential.account
+    return key if is_account(key) else default_account
 
 
 def _splitter(version: FunctionVersion, rate: LogRate) -> LineSplitter:
