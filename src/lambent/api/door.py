@@ -186,6 +186,11 @@ class PublicDoor:
             refused = RequestEntityTooLarge(f"Request must be smaller than {limit} bytes")
             self._refuse_foreign(exchange, Protocol.JSON, refused, context.request_id)
 
+    @property
+    def running(self) -> Running:
+        """The handlers in flight: services that are mounted count theirs among them."""
+        return self._running
+
     async def drain(self, grace_s: float) -> None:
         """Let handlers in flight end within `grace_s` seconds, then cancel them."""
         await self._running.drain(grace_s)

@@ -8,6 +8,7 @@ Source: Smithy specification, AWS protocols, "Operation error serialization"; Am
 
 from __future__ import annotations
 
+import re
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
@@ -82,11 +83,19 @@ def service_not_served(service: str) -> NotServed:
 
 
 def foreign_error(
-    protocol: Protocol, status: int, code: str, message: str | None, request_id: str, *, head_only: bool = False
+    protocol: Protocol,
+    status: int,
+    code: str,
+    message: str | None,
+    request_id: str,
+    *,
+    head_only: bool = False,
+    namespace: str | None = None,
 ) -> tuple[Headers, bytes]:
     """Headers (content type, request id, error type) and body of an error in a protocol's shape.
 
-    code: the bare code. head_only: leave the body away, for an answer to HEAD.
+    code: the bare code. head_only: leave the body away, for an answer to HEAD. namespace: of the query protocol's XML,
+    where the service is known.
     """
     if message is not None:
         message = message.encode("utf-8", "replace").decode()  # it may quote a lone surrogate
@@ -108,29 +117,35 @@ def foreign_error(
             headers.append((b"smithy-protocol", b"rpc-v2-cbor"))
         case Protocol.QUERY:
             content_type = b"text/xml"
+            named = "" if namespace is None else f' xmlns="{namespace}"'
             body = (
-                f"<ErrorResponse><Error><Type>{fault}</Type><Code>{_xml(code)}</Code><Message>{_xml(text)}</Message>"
-                f"</Error><RequestId>{request_id}</RequestId></ErrorResponse>"
+                f"<ErrorResponse{named}><Error><Type>{fault}</Type><Code>{xml_text(code)}</Code>"
+                f"<Message>{xml_text(text)}</Message></Error><RequestId>{request_id}</RequestId></ErrorResponse>"
             ).encode()
         case Protocol.EC2_QUERY:
             content_type = b"text/xml"
             body = (
-                f"<Response><Errors><Error><Code>{_xml(code)}</Code><Message>{_xml(text)}</Message></Error></Errors>"
+                f"<Response><Errors><Error><Code>{xml_text(code)}</Code><Message>{xml_text(text)}</Message></Error></Errors>"
                 f"<RequestID>{request_id}</RequestID></Response>"
             ).encode()
         case Protocol.REST_XML:
             content_type = b"application/xml"
             headers.append((b"x-amz-request-id", request_id.encode()))
             body = (
-                f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{_xml(code)}</Code>'
-                f"<Message>{_xml(text)}</Message><RequestId>{request_id}</RequestId></Error>"
+                f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{xml_text(code)}</Code>'
+                f"<Message>{xml_text(text)}</Message><RequestId>{request_id}</RequestId></Error>"
             ).encode()
     headers.append((b"content-type", content_type))
     return headers, b"" if head_only else body
 
 
-def _xml(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+_NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def xml_text(text: str) -> str:
+    """Text between tags. What XML can't carry becomes a question mark, or no client could read the rest."""
+    text = _NOT_IN_XML.sub("?", text)
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\r", "&#xD;")
 
 
 def _cbor_map(document: dict[str, str]) -> bytes:

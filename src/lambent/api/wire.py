@@ -58,6 +58,15 @@ class Modelled(LambentError):
         self.typed = typed
 
 
+class QueryError(LambentError):
+    """An error of the query protocol itself, with a code and a status of its own."""
+
+    def __init__(self, code: str, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.code = code
+        self.status = status
+
+
 VALIDATION = WireError(400, "ValidationException")
 UNKNOWN_OPERATION = WireError(404, "UnknownOperationException")
 METHOD_NOT_ALLOWED = WireError(405, "UnknownOperationException")
@@ -91,10 +100,11 @@ WIRE: dict[type[LambentError], WireError] = {
     UnreadablePath: WireError(400, "SerializationException"),
     UnknownOperation: UNKNOWN_OPERATION,
     Modelled: SERVICE,  # the error's own row replaces this one
+    QueryError: SERVICE,  # likewise
 }
 
 
-_OWN_ROWS = (Modelled, errors.Unauthenticated, UnknownOperation)
+_OWN_ROWS = (Modelled, QueryError, errors.Unauthenticated, UnknownOperation)
 """Errors that say for themselves how they look."""
 
 

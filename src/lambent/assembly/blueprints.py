@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import secrets
 from pathlib import Path
 
 from lambent.domain.names import runtime_version_arn
 from lambent.environments.failures import NO_BOOTSTRAP
 from lambent.environments.plan import Blueprint, RuntimeMissing, StartPlan
 from lambent.functions.model import FunctionVersion
+from lambent.identity.temporary import TemporaryCredentials
 from lambent.packages.inside import find_file
 from lambent.runtimes.model import LAYERS_ROOT, TASK_ROOT, Credentials, Runtime, VersionFacts
 from lambent.runtimes.service import Runtimes
@@ -18,8 +18,9 @@ from lambent.telemetry.attempt import Origin
 class MachineBlueprints:
     """Blueprints from what was found on this machine."""
 
-    def __init__(self, runtimes: Runtimes, packages_root: Path, client: str) -> None:
+    def __init__(self, runtimes: Runtimes, packages_root: Path, client: str, temporary: TemporaryCredentials) -> None:
         """client: the server's choice of runtime client, `lambent` or `official`; a function may choose for itself."""
+        self._temporary = temporary
         self._runtimes = runtimes
         self._packages_root = packages_root
         self._client = client
@@ -60,7 +61,7 @@ class MachineBlueprints:
             log_stream=origin.log_stream,
             api_address=api_address,
             environment=configuration.variables,
-            credentials=_credentials(),
+            credentials=self._credentials(version, origin),
             log_format=configuration.logging.format,
             log_level=configuration.logging.application_level,
         )
@@ -69,6 +70,11 @@ class MachineBlueprints:
         if argv is None:
             return StartPlan((), {}, plan.carrier, plan.cwd, refusal=NO_BOOTSTRAP)
         return StartPlan(argv, plan.env, plan.carrier, plan.cwd)
+
+    def _credentials(self, version: FunctionVersion, origin: Origin) -> Credentials:
+        """Keys for SDKs inside the function: they act as its role while this environment lives."""
+        issued = self._temporary.issue_to(origin.environment, version.ref, version.configuration.role)
+        return Credentials(issued.access_key, issued.secret, issued.token)
 
     def _exists(self, version: FunctionVersion, path: str) -> bool:
         """Whether a program is there: what lies in the package and the layers we can see, the rest is the image's."""
@@ -79,8 +85,3 @@ class MachineBlueprints:
         if layers is not None:
             trees[LAYERS_ROOT] = self._packages_root / layers / "tree"
         return find_file(trees, path) is not None
-
-
-def _credentials() -> Credentials:
-    """Keys for SDKs inside the function. They name nobody: the listener that a request comes through says whose it is."""
-    return Credentials("ASIA" + secrets.token_hex(8).upper(), secrets.token_urlsafe(30)[:40], secrets.token_urlsafe(48))

@@ -17,12 +17,15 @@ from typing import Any
 
 from lambent.api.door import PublicDoor
 from lambent.api.ports import Authenticator
+from lambent.api.query import IAM, STS, QueryDoor
 from lambent.api.resources import account, aliases, concurrency, event_invokes, policies, runtime_management, urls
 from lambent.api.resources import functions as functions_resource
+from lambent.api.resources import iam as iam_resource
 from lambent.api.resources import layers as layers_resource
 from lambent.api.resources import logs as logs_resource
 from lambent.api.resources import mappings as mappings_resource
 from lambent.api.resources import signing as signing_resource
+from lambent.api.resources import sts as sts_resource
 from lambent.api.resources import tags as tags_resource
 from lambent.api.resources.invoke import InvokeDoor
 from lambent.concurrency.admission import Admission
@@ -36,7 +39,10 @@ from lambent.functions.service import Functions
 from lambent.http import Limits as HttpLimits
 from lambent.http import Reaper, Server, serve
 from lambent.identity.model import Credential, MemoryCredentials
+from lambent.identity.service import Roles
+from lambent.identity.sessions import Sessions
 from lambent.identity.sigv4 import SigV4
+from lambent.identity.temporary import TemporaryCredentials
 from lambent.invocations.destinations import Destinations
 from lambent.invocations.events import EventService
 from lambent.invocations.service import Invocations
@@ -139,6 +145,8 @@ async def running(
         documents = SqliteDocuments(state)
         layers = Layers(documents, clock, lambda scope, growth: functions.check_room(scope, growth))
         stack.push_async_callback(layers.close)
+        roles = Roles(documents, clock)
+        stack.push_async_callback(roles.close)
         functions = Functions(
             SqliteFunctions(state),
             runtimes,
@@ -147,6 +155,8 @@ async def running(
             limits=AccountLimits(concurrent_executions=settings.limits.account_concurrency),
             merge_layers=packages.merge,
             other_code_bytes=layers.code_bytes,
+            roles=roles,
+            only_own_roles=settings.server.verify_signatures,
         )
         stack.push_async_callback(functions.close)
         trust = Trust(settings.signing.trust_dir)
@@ -158,12 +168,13 @@ async def running(
 
         admission = Admission(account_limit=settings.limits.account_concurrency)
         reaper = Reaper(clock)
-        carriers = SandboxCarriers(clock, reaper)
+        temporary = TemporaryCredentials(data.secret, clock)
+        carriers = SandboxCarriers(clock, reaper, temporary)
         rate = LogRate(bytes_per_s=settings.logs.rate_kb_per_s * 1_024)
         environments = Environments(
             driver=driver,
             carriers=carriers,
-            blueprints=MachineBlueprints(runtimes, data.packages, settings.runtimes.client),
+            blueprints=MachineBlueprints(runtimes, data.packages, settings.runtimes.client, temporary),
             clock=clock,
             new_splitter=lambda version: _splitter(version, rate),
             record=records.append_other,
@@ -199,14 +210,18 @@ async def running(
         for function in functions.all():
             admission.set_reserved(function.ref, function.reserved)
 
-        authenticator: Authenticator = SigV4(
-            clock,
+        keys = (
             access_keys(settings.server.access_keys, settings.server.default_account)
             if settings.server.verify_signatures
-            else None,
+            else None
+        )
+        authenticator: Authenticator = SigV4(
+            clock,
+            keys,
             default_account=settings.server.default_account,
             default_region=settings.server.default_region,
             is_verifying=settings.server.verify_signatures,
+            temporary=temporary,
         )
         if driver.tier.name == "process" and settings.sandbox.tier != "process":
             authenticator = OneAccount(authenticator, lambda: (function.ref.account for function in functions.all()))
@@ -249,6 +264,15 @@ async def running(
         aliases.register(door, functions)
         policies.register(door, functions)
         logs_resource.register(door, logs)
+        iam = QueryDoor("iam", IAM, authenticator, door.running)
+        sts = QueryDoor("sts", STS, authenticator, door.running)
+        iam_resource.register(iam, roles)
+        sessions = Sessions(
+            roles, temporary, clock, lambda key: _account_of(key, keys, settings.server.default_account)
+        )
+        sts_resource.register(sts, sessions)
+        door.mount_service("iam", iam)
+        door.mount_service("sts", sts)
         door.mount_path(CODE_PREFIX.encode(), downloads)
         door.mount_path(USAGE_PATH, UsageDoor(Ledger(records), authenticator, clock))
 
@@ -309,6 +333,14 @@ def access_keys(text: str, default_account: str) -> MemoryCredentials:
             "server.verify_signatures needs keys to verify with: name them in server.access_keys as KEY:SECRET"
         )
     return MemoryCredentials(found)
+
+
+def _account_of(key: str, keys: MemoryCredentials | None, default_account: str) -> str | None:
+    """The account that a request with this access key would act in; None: it would be refused."""
+    if keys is not None:
+        credential = keys.find(key)
+        return None if credential is None else credential.account
+    return key if is_account(key) else default_account
 
 
 def _splitter(version: FunctionVersion, rate: LogRate) -> LineSplitter:

@@ -152,7 +152,7 @@ class Environment:
         sandbox = await self._shared.blanks.take(self._blueprint.image, limits)
         self._sandbox = sandbox
         await sandbox.bind(Binding(self.version.code.digest, configuration.opt, limits))
-        self._door = self._shared.carriers.open_door(sandbox, self.origin)
+        self._door = self._shared.carriers.open_door(sandbox, self.origin, self.version)
         await sandbox.set_cpu(None)  # full speed until init is over
         started_ms, started_ns = self._clock.wall_ms(), self._clock.monotonic_ns()
         outcome = await self._initialise(self._shared.init_limit_s)

@@ -69,5 +69,7 @@ class Carriers(Protocol):
     def open_http(self, sink: RuntimeSink, sandbox: Sandbox, door: Door) -> RuntimeChannel:
         """A channel over the Runtime API on the sandbox's listener, for one life of its runtime."""
 
-    def open_door(self, sandbox: Sandbox, origin: Origin) -> Door:
-        """Serve the sandbox's listener: the platform's endpoint, and the Runtime API once a channel is opened."""
+    def open_door(self, sandbox: Sandbox, origin: Origin, version: FunctionVersion) -> Door:
+        """Serve the sandbox's listener: the platform's endpoint, and the Runtime API once a channel is opened.
+
+        The environment's credentials are in force from here until the door is closed."""

@@ -30,6 +30,7 @@ from .attaching import check_unzipped
 from .model import Change, Code, Configuration, Function, FunctionVersion
 from .moves import RuntimeCheck, RuntimeChoice, Stamp
 from .registry import Decision, Registry
+from .roles import RoleCheck, check_role
 from .rules import new_configuration, updated
 from .runtime_management import pinned
 from .store import FunctionStore
@@ -61,13 +62,18 @@ class Functions:
         random: Callable[[], float] = _random,
         merge_layers: LayerMerge | None = None,
         other_code_bytes: Callable[[Scope], int] = lambda _: 0,
+        roles: RoleCheck | None = None,
+        only_own_roles: bool = False,
     ) -> None:
         """Read everything from the store; `start` then finishes what a crash left unfinished.
 
         runtime_client: `lambent` or `official`, for functions that do not choose for themselves. random: from 0 up to 1;
         aliases with weights draw their versions with it. merge_layers: None where no layer exists. other_code_bytes:
-        archive bytes that an account keeps beside those of its functions.
+        archive bytes that an account keeps beside those of its functions. roles: the roles that are kept here; None: there
+        are none. only_own_roles: refuse every role of another account.
         """
+        self._roles = roles
+        self._only_own_roles = only_own_roles
         self._runtimes = RuntimeChoice(runtimes, runtime_client)
         self._clock = clock
         self._settle_wait_s = settle_wait_s
@@ -211,6 +217,7 @@ class Functions:
         check_tags(tags or {})
         taken = self._registry.find(ref)
         if taken is None:
+            self._check_role(configuration.role, ref)
             code = await source()
             check_unzipped(configuration, code)
             await self._prepare(configuration)
@@ -254,6 +261,8 @@ class Functions:
             return moves.changed(function, configuration, function.latest.code, self._stamp(), self._runtimes)
 
         function = self._unchanged(self._registry.find(ref), ref, revision_id)
+        if wanted.role is not None:
+            self._check_role(wanted.role, ref)
         if wanted.attached:
             configuration = updated(function.latest.configuration, wanted)
             check_unzipped(configuration, function.latest.code)
@@ -391,6 +400,10 @@ class Functions:
         """Have what the layers are to each other before any version names it: no start of an environment waits for it."""
         if configuration.layers and self._merge_layers is not None:
             await self._merge_layers(configuration.layer_digests)
+
+    def _check_role(self, arn: str, ref: FunctionRef) -> None:
+        if self._roles is not None:
+            check_role(arn, ref.account, self._roles, only_own=self._only_own_roles)
 
     def _stamp(self) -> Stamp:
         return Stamp(self._clock.wall_ms(), self._new_generation, new_uuid)

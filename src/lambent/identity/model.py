@@ -51,6 +51,8 @@ class Credential:
     """End of temporary credentials, epoch milliseconds."""
     arn: str | None = None
     """The caller's ARN where it is not the account's root."""
+    environment: str | None = None
+    """The execution environment with which temporary credentials end."""
 
 
 class Credentials(Protocol):

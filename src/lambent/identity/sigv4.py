@@ -6,6 +6,10 @@ are known by the listener and act for that sandbox's account; no key they carry 
 
 Caches: callers by the raw credential string, signing keys by the same string and filled only after a signature was
 found right; both hold at most `CACHE_MAX` entries and are emptied when full.
+
+Temporary credentials that this server issued are known by themselves, verified signatures or not: their holder acts as
+their token says, and they are refused once they have ended. (Whoever holds a token has been given it: it can't be made
+up.) Through a sandbox's listener they may name another role, never another account.
 """
 
 from __future__ import annotations
@@ -19,12 +23,13 @@ from collections.abc import Awaitable
 from datetime import datetime
 
 from lambent.domain.clock import Clock
-from lambent.domain.errors import Unauthenticated
+from lambent.domain.errors import AccessDenied, Unauthenticated
 from lambent.domain.names import Scope, is_account
 from lambent.http import Request
 
 from .canonical import canonical_headers, canonical_paths, canonical_query, query_parameters
 from .model import Caller, Credential, Credentials, MemoryCredentials, SandboxOrigin, root_arn
+from .temporary import TemporaryCredentials
 
 CACHE_MAX = 4_096
 SKEW_S = 300
@@ -46,6 +51,8 @@ BAD_SIGNATURE = (
     "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key"
     " and signing method. Consult the service documentation for details."
 )
+UNKNOWN_TOKEN = "The security token included in the request is invalid."
+EXPIRED_TOKEN = "The security token included in the request is expired"
 
 
 def _refuse(code: str, message: str) -> Unauthenticated:
@@ -130,14 +137,17 @@ class SigV4:
         default_account: str = "000000000000",
         default_region: str = "us-east-1",
         is_verifying: bool = False,
+        temporary: TemporaryCredentials | None = None,
     ) -> None:
         """credentials: whose keys are known; needed to verify, and to tell the account of keys that are no account id.
-        default_account, default_region: for unsigned requests, and for keys that name no account."""
+        default_account, default_region: for unsigned requests, and for keys that name no account.
+        temporary: credentials that this server issues; None: it issues none."""
         self._clock = clock
         self._credentials = credentials if credentials is not None else MemoryCredentials()
         self._default_account = default_account
         self._default_region = default_region
         self._is_verifying = is_verifying
+        self._temporary = temporary
         self._is_fixed = credentials is None  # whose a key is can't change: callers may be cached
         self._callers: dict[bytes, Caller] = {}
         self._keys: dict[tuple[bytes, str], bytes] = {}
@@ -154,10 +164,15 @@ class SigV4:
         if raw is None:
             return self._unsigned if not _is_signed_for_s3_of_old(request) else self._caller(None, None, "s3")
         if not self._is_fixed:
-            return self._caller(*_scope(raw))
+            claimed = _scope(raw)
+            return self._temporary_caller(request, *claimed) or self._caller(*claimed)
         caller = self._callers.get(raw)
         if caller is None:
-            caller = self._caller(*_scope(raw))
+            claimed = _scope(raw)
+            temporary = self._temporary_caller(request, *claimed)
+            if temporary is not None:
+                return temporary  # who it is stands in the token, not in the credential string
+            caller = self._caller(*claimed)
             if len(self._callers) >= CACHE_MAX:
                 self._callers.clear()
             self._callers[raw] = caller
@@ -174,6 +189,30 @@ class SigV4:
         region = region or self._default_region
         return Caller(Scope(account, region), access_key, service, arn or root_arn(account, region), None)
 
+    def _is_temporary(self, access_key: str | None) -> bool:
+        """Whether an access key is one of those that this server issues, in force or not."""
+        return (
+            self._temporary is not None
+            and access_key is not None
+            and access_key.startswith("ASIA")
+            and self._temporary.account_of(access_key) is not None
+        )
+
+    def _temporary_caller(
+        self, request: Request, access_key: str | None, region: str | None, service: str | None
+    ) -> Caller | None:
+        """The caller behind temporary credentials of ours; without their token the account alone is known."""
+        if not self._is_temporary(access_key):
+            return None
+        assert self._temporary is not None
+        assert access_key is not None
+        credential = self._temporary.find(access_key, _token(request))
+        region = region or self._default_region
+        if credential is not None:
+            return Caller(Scope(credential.account, region), access_key, service, credential.arn or "", None)
+        account = self._temporary.account_of(access_key) or self._default_account
+        return Caller(Scope(account, region), access_key, service, root_arn(account, region), None)
+
     def _identify_sandbox(self, request: Request) -> Caller:
         origin = request.origin
         if not isinstance(origin, SandboxOrigin):
@@ -182,7 +221,11 @@ class SigV4:
         access_key, region, service = (None, None, None) if raw is None else _scope(raw)
         region = region or origin.region
         scope = Scope(origin.account, region)
-        return Caller(scope, access_key, service, origin.arn or root_arn(origin.account, region), origin.environment)
+        arn = origin.arn or root_arn(origin.account, region)
+        claimed = self._temporary_caller(request, access_key, region, service)
+        if claimed is not None and claimed.scope.account == origin.account and _token(request) is not None:
+            arn = claimed.arn
+        return Caller(scope, access_key, service, arn, origin.environment)
 
     # -- whether
 
@@ -192,6 +235,8 @@ class SigV4:
         An awaitable when a large body is hashed in a thread. Raises Unauthenticated, at once or when awaited.
         """
         if not self._is_verifying or caller.sandbox is not None:
+            if self._is_temporary(caller.access_key):
+                self._check_temporary(request, caller)
             return None
         signature = read_signature(request)
         credential = self._check_credential(signature, caller)
@@ -223,15 +268,40 @@ class SigV4:
             raise _refuse("InvalidSignatureException", BAD_SIGNATURE)
 
     def _check_credential(self, signature: Signature, caller: Caller) -> Credential:
+        if self._is_temporary(caller.access_key):
+            token = None if signature.token is None else signature.token.decode("latin-1")
+            return self._temporary_credential(caller, token)
         credential = None if caller.access_key is None else self._credentials.find(caller.access_key)
         if credential is None:
-            raise _refuse("UnrecognizedClientException", "The security token included in the request is invalid.")
-        token = (credential.token or "").encode()
-        if not hmac.compare_digest(token, signature.token or b""):
-            raise _refuse("UnrecognizedClientException", "The security token included in the request is invalid.")
+            raise _refuse("UnrecognizedClientException", UNKNOWN_TOKEN)
+        if not hmac.compare_digest((credential.token or "").encode(), signature.token or b""):
+            raise _refuse("UnrecognizedClientException", UNKNOWN_TOKEN)
         if credential.expires_ms is not None and self._clock.wall_ms() >= credential.expires_ms:
-            raise _refuse("ExpiredTokenException", "The security token included in the request is expired")
+            raise _refuse("ExpiredTokenException", EXPIRED_TOKEN)
         return credential
+
+    def _temporary_credential(self, caller: Caller, token: str | None) -> Credential:
+        """Credentials of ours that are in force."""
+        assert self._temporary is not None
+        assert caller.access_key is not None
+        credential = self._temporary.find(caller.access_key, token)
+        if credential is None:
+            raise _refuse("UnrecognizedClientException", UNKNOWN_TOKEN)
+        if not self._temporary.is_in_force(credential):
+            raise _refuse("ExpiredTokenException", EXPIRED_TOKEN)
+        return credential
+
+    def _check_temporary(self, request: Request, caller: Caller) -> None:
+        """Where signatures are not verified: credentials of ours must be whole and in force nevertheless."""
+        token = _token(request)
+        if caller.sandbox is not None and token is None:
+            return  # known by the listener; the key alone changes nothing
+        credential = self._temporary_credential(caller, token)
+        if credential.account != caller.scope.account:
+            raise AccessDenied(
+                f"A function acts in its own account, {caller.scope.account}: credentials of account "
+                f"{credential.account} are not taken through its sandbox's endpoint."
+            )
 
     def _check_time(self, signature: Signature) -> None:
         stamp = signature.timestamp.decode("latin-1")
@@ -313,6 +383,14 @@ def _raw_credential(request: Request) -> bytes | None:
     if b"X-Amz-Credential=" in request.query:
         return query_parameters(request.query).get(b"X-Amz-Credential")
     return None
+
+
+def _token(request: Request) -> str | None:
+    """The session token of a header or a presigned query."""
+    token = request.header(b"x-amz-security-token")
+    if token is None and b"X-Amz-Security-Token=" in request.query:
+        token = query_parameters(request.query).get(b"X-Amz-Security-Token")
+    return None if token is None else token.decode("latin-1")
 
 
 def _scope(raw: bytes) -> tuple[str | None, str | None, str | None]:

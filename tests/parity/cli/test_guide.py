@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -64,6 +65,23 @@ def test_the_first_function_word_for_word(shell: dict[str, str], tmp_path: Path,
         made = client("lambda", endpoint)
         made.delete_function(FunctionName="hello")
         made.close()
+
+
+def test_the_role_word_for_word(shell: dict[str, str], tmp_path: Path, endpoint: str) -> None:
+    statement = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    (tmp_path / "trust.json").write_text(json.dumps({"Version": "2012-10-17", "Statement": statement}))
+    (script,) = blocks("Roles")
+    iam = client("iam", endpoint)
+    try:
+        done = subprocess.run(
+            ["sh", "-e"], input=script, capture_output=True, text=True, cwd=tmp_path, env=shell, timeout=90
+        )
+        assert done.returncode == 0, done.stderr
+        (attached,) = iam.list_attached_role_policies(RoleName="worker")["AttachedPolicies"]
+        iam.detach_role_policy(RoleName="worker", PolicyArn=attached["PolicyArn"])
+    finally:
+        iam.delete_role(RoleName="worker")
+        iam.close()
 
 
 def test_settings_in_the_guide_exist() -> None:

@@ -83,10 +83,10 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
 class Workspace:
     """One configuration and its state."""
 
-    def __init__(self, python: Path, folder: Path, endpoint: str, prefix: str) -> None:
+    def __init__(self, python: Path, folder: Path, endpoint: str, prefix: str, configuration: str = "main.tf") -> None:
         self._python, self._folder = python, folder
         self._variables = {"endpoint": endpoint, "prefix": prefix}
-        shutil.copy(HERE / "main.tf", folder)
+        shutil.copy(HERE / configuration, folder)
         mirror = CACHE / "plugins"
         (folder / "cli.rc").write_text(f'provider_installation {{ filesystem_mirror {{ path = "{mirror}" }} }}\n')
         (folder / "code.zip").write_bytes(package({"bootstrap": BOOTSTRAP}))
@@ -145,6 +145,21 @@ def test_apply_no_changes_change_destroy(tools: Path, own: RunningServer, tmp_pa
     assert lambda_.list_event_source_mappings()["EventSourceMappings"] == []
     assert iam.list_roles()["Roles"] == []
     lambda_.close()
+    iam.close()
+
+
+def test_roles_and_policies(tools: Path, own: RunningServer, tmp_path: Path) -> None:
+    iam = client("iam", own.url, account="210987654321")
+    workspace = Workspace(tools, tmp_path, own.url, "tr", "roles.tf")
+    for text in ("red", "blue"):
+        workspace.apply(text=text)
+        assert workspace.plan(text=text) == 0
+        assert iam.get_role(RoleName="tr-whole")["Role"]["Description"] == f"says {text}"
+        (policy,) = iam.list_policies(Scope="Local")["Policies"]
+        assert policy["AttachmentCount"] == policy["PermissionsBoundaryUsageCount"] == 1
+    workspace.destroy(text="blue")
+    assert iam.list_roles()["Roles"] == []
+    assert iam.list_policies(Scope="Local")["Policies"] == []
     iam.close()
 
 

@@ -37,6 +37,16 @@ def test_the_checked_in_table_is_what_the_installed_model_gives() -> None:
     assert generator().generate() == OPERATIONS_FILE.read_text(encoding="utf-8")
 
 
+@pytest.mark.skipif(
+    load_table().botocore != botocore.__version__,
+    reason=f"the tables are of botocore {load_table().botocore}, installed is {botocore.__version__}",
+)
+@pytest.mark.parametrize("service", ["iam", "sts"])
+def test_the_tables_of_the_query_protocol_are_what_the_installed_models_give(service: str) -> None:
+    checked_in = OPERATIONS_FILE.with_name(f"{service}.json").read_text(encoding="utf-8")
+    assert generator().generate_query(service) == checked_in
+
+
 def test_every_operation_is_there_with_its_success_status() -> None:
     operations = load_table().operations
     assert len(operations) == 91

@@ -12,7 +12,7 @@ from lambent.api.ports import Answer
 from lambent.api.routing import UnknownOperation
 from lambent.api.serialise import UnknownMember, serialise
 from lambent.api.table import load_table
-from lambent.api.wire import MODELLED, WIRE, Modelled, render, wire_error
+from lambent.api.wire import MODELLED, WIRE, Modelled, QueryError, render, wire_error
 from lambent.domain import errors
 from lambent.domain.errors import LambentError
 
@@ -54,6 +54,7 @@ def test_every_exception_of_the_model_has_its_status_and_message_member() -> Non
         (errors.DiskFull("full"), 500, "ServiceException", b'{"Type":"Service","Message":"full"}'),
         (UnknownOperation("GET", "/x"), 404, "UnknownOperationException", None),
         (Modelled("PolicyLengthExceededException", "long"), 400, "PolicyLengthExceededException", b'{"Type":"User","message":"long"}'),
+        (QueryError("InvalidAction", "x"), 400, "InvalidAction", None),
         (Modelled("ResourceNotFoundException", "csc", typed=False), 404, "ResourceNotFoundException", b'{"Message":"csc"}'),
     ],
     ids=lambda value: type(value).__name__,

@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from lambent.assembly.blueprints import MachineBlueprints
+from lambent.domain.clock import ManualClock
 from lambent.domain.names import FunctionRef
 from lambent.environments.failures import NO_BOOTSTRAP
 from lambent.environments.plan import StartPlan
 from lambent.functions.model import Code, Configuration, FunctionVersion, LayerReference, Logging
+from lambent.identity.temporary import TemporaryCredentials
 from lambent.packages.merge import tree_name
 from lambent.runtimes.service import Runtimes
 
@@ -24,7 +26,8 @@ class Machine:
     def __init__(self, place: Path) -> None:
         self.packages = place / "packages"
         runtimes = Runtimes([], place / "staged", place / "clients", "x86_64")
-        self.blueprints = MachineBlueprints(runtimes, self.packages, "lambent")
+        self.temporary = TemporaryCredentials(b"s" * 32, ManualClock())
+        self.blueprints = MachineBlueprints(runtimes, self.packages, "lambent", self.temporary)
         (self.packages / CODE / "tree").mkdir(parents=True)
 
     def file(self, digest: str | None, name: str = "bootstrap") -> None:
@@ -43,7 +46,7 @@ class Machine:
         return self.blueprints.blueprint(version).start(ORIGIN, "127.0.0.1:9001")
 
 
-ORIGIN: Any = type("O", (), {"log_group": "g", "log_stream": "s"})()
+ORIGIN: Any = type("O", (), {"environment": "e1", "log_group": "g", "log_stream": "s"})()
 
 
 @pytest.fixture
@@ -73,3 +76,12 @@ def test_a_bootstrap_may_be_a_link_into_a_layer_but_not_onto_the_host(machine: M
     assert machine.plan(ONE).refusal == NO_BOOTSTRAP
     machine.file(ONE, "mine")
     assert machine.plan(ONE).argv == ("/var/task/bootstrap",)
+
+
+def test_the_keys_of_a_start_are_the_role_s_and_its_environment_s(machine: Machine) -> None:
+    machine.file(CODE)
+    env = machine.plan().env
+    found = machine.temporary.find(env["AWS_ACCESS_KEY_ID"], env["AWS_SESSION_TOKEN"])
+    assert found is not None
+    assert found.secret == env["AWS_SECRET_ACCESS_KEY"]
+    assert (found.arn, found.environment) == ("arn:aws:sts::123456789012:assumed-role/r/fn", "e1")

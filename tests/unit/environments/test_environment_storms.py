@@ -202,7 +202,7 @@ class Storm:
 
     async def close(self) -> None: ...
 
-    def open_door(self, sandbox: Any, origin: Any) -> Any:
+    def open_door(self, sandbox: Any, origin: Any, version: Any) -> Any:
         return _Door()
 
     def open_http(self, sink: RuntimeSink, sandbox: Any, door: Any) -> Any:

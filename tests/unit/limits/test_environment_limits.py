@@ -126,7 +126,7 @@ class World:
 
     # the carriers
 
-    def open_door(self, sandbox: Any, origin: Origin) -> Any:
+    def open_door(self, sandbox: Any, origin: Origin, version: Any) -> Any:
         return Door()
 
     def open_frames(self, sink: Any) -> tuple[Any, socket.socket]:
