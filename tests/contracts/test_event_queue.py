@@ -71,7 +71,7 @@ def ids(events: list[Event]) -> list[str]:
 
 def test_an_event_comes_back_as_it_was_given(run: Run) -> None:
     async def scenario(queue: EventQueue) -> None:
-        given_event = replace(event(), qualifier=None, payload=bytes(1_048_576))
+        given_event = replace(event(), qualifier=None, payload=bytes(1_048_576), tenant_id="a tenant/1")
         stored = await queue.append(given_event)
         assert stored == replace(given_event, id=stored.id)
         assert stored.id > 0
@@ -398,6 +398,25 @@ class TestAfterARestart:
                 await rogue
             await queue.settle(held)
             assert len(queue) == 0
+            await writer.close()
+
+        asyncio.run(main())
+
+    def test_events_from_before_there_were_tenants_have_none(self, tmp_path: Path) -> None:
+        first = tmp_path / "migrations"
+        first.mkdir()
+        (first / "0001_events.sql").write_text((MIGRATIONS / "0001_events.sql").read_text())
+
+        async def main() -> None:
+            writer = Writer(tmp_path / "queue.db", first)
+            await writer.execute(
+                "INSERT INTO events VALUES (1, ?, ?, ?, NULL, 'request-1', '', ?, ?, 0, 0, NULL, ?)",
+                (A.account, A.region, A.name, NOW, NOW, b"{}"),
+            )
+            await writer.close()
+            writer = Writer(tmp_path / "queue.db", MIGRATIONS)
+            (found,) = await lease(SqliteEvents(writer))
+            assert (found.request_id, found.payload, found.tenant_id) == ("request-1", b"{}", "")
             await writer.close()
 
         asyncio.run(main())

@@ -114,7 +114,8 @@ class World:
         self.dice = random.Random(seed)
         self.clock = ManualClock()
         self.disk = sqlite3.connect(":memory:", isolation_level=None)
-        self.disk.executescript((MIGRATIONS / "0001_events.sql").read_text())
+        for migration in sorted(MIGRATIONS.glob("*.sql")):
+            self.disk.executescript(migration.read_text())
         self.jumps = self.dice.random() < 0.3
         self.crashes = 0
         self.accepted: dict[str, FunctionRef] = {}

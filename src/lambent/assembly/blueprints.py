@@ -62,6 +62,7 @@ class MachineBlueprints:
             api_address=api_address,
             environment=configuration.variables,
             credentials=self._credentials(version, origin),
+            initialization_type=origin.initialization,
             log_format=configuration.logging.format,
             log_level=configuration.logging.application_level,
         )

@@ -41,6 +41,14 @@ class EventAttempts:
         """Run one attempt."""
         try:
             version: FunctionVersion = await self._functions.active(event.ref, event.qualifier)
+            isolates = version.configuration.tenancy is not None
+            if bool(event.tenant_id) is not isolates:
+                # Not checked when it came: a record for a destination, or the name is another function's by now.
+                return NotFound(
+                    "the function isolates tenants, and the event names none"
+                    if isolates
+                    else "the event names a tenant, and the function of this name has none"
+                )
             invocation = Invocation(
                 version=version,
                 qualifier=event.qualifier,
@@ -48,6 +56,7 @@ class EventAttempts:
                 kind=Kind.EVENT,
                 trace=event.trace,
                 body=event.payload,
+                tenant_id=event.tenant_id,
             )
             result = await self._invocations.run(invocation)
         except ResourceNotFound as error:

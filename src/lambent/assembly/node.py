@@ -18,7 +18,16 @@ from typing import Any
 from lambent.api.door import PublicDoor
 from lambent.api.ports import Authenticator
 from lambent.api.query import IAM, STS, QueryDoor
-from lambent.api.resources import account, aliases, concurrency, event_invokes, policies, runtime_management, urls
+from lambent.api.resources import (
+    account,
+    aliases,
+    concurrency,
+    event_invokes,
+    policies,
+    provisioned,
+    runtime_management,
+    urls,
+)
 from lambent.api.resources import functions as functions_resource
 from lambent.api.resources import iam as iam_resource
 from lambent.api.resources import layers as layers_resource
@@ -31,10 +40,12 @@ from lambent.api.resources.invoke import InvokeDoor
 from lambent.concurrency.admission import Admission
 from lambent.domain.clock import Clock, SystemClock
 from lambent.domain.errors import ResourceNotFound
+from lambent.domain.limits import TENANT_ENVIRONMENTS_PER_1000
 from lambent.domain.names import LATEST, FunctionRef, is_account
 from lambent.environments.service import EnvironmentLimits, Environments
 from lambent.functions.account import AccountLimits
 from lambent.functions.model import Change, FunctionVersion
+from lambent.functions.provisioned import wishes
 from lambent.functions.service import Functions
 from lambent.http import Limits as HttpLimits
 from lambent.http import Reaper, Server, serve
@@ -112,6 +123,11 @@ def memory_budget_mb(settings: Settings) -> int:
     return int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1_048_576 * MEMORY_SHARE)
 
 
+def tenant_environments_max(account_concurrency: int) -> int:
+    """How many environments all tenants of an account may have."""
+    return account_concurrency * TENANT_ENVIRONMENTS_PER_1000 // 1_000
+
+
 @asynccontextmanager
 async def running(
     settings: Settings,
@@ -180,7 +196,14 @@ async def running(
             record=records.append_other,
             current=lambda ref, qualifier: _current(functions, ref, qualifier),
             limits=limits
-            or EnvironmentLimits(room.environments, settings.limits.idle_timeout_s, blanks=settings.sandbox.blanks),
+            or EnvironmentLimits(
+                room.environments,
+                settings.limits.idle_timeout_s,
+                blanks=settings.sandbox.blanks,
+                tenant_environments_max=tenant_environments_max(settings.limits.account_concurrency),
+            ),
+            wishes=lambda ref: wishes(functions.get(ref)) if functions.exists(ref) else {},
+            allocated=admission.set_provisioned,
         )
         stack.push_async_callback(environments.close)
         invocations = Invocations(admission=admission, environments=environments, append=records.append, clock=clock)
@@ -199,7 +222,7 @@ async def running(
         )
 
         def changed(change: Change) -> None:
-            if change.kind == "deleted":
+            if change.kind == "deleted" and change.version is None:
                 admission.forget(change.ref)
             else:
                 admission.set_reserved(change.ref, functions.reserved(change.ref))
@@ -251,6 +274,7 @@ async def running(
         layers_resource.register(door, layers, packages, source, locations)
         signing_resource.register(door, signing_configs, functions)
         concurrency.register(door, functions)
+        provisioned.register(door, functions, environments)
         account.register(door, functions)
         mappings = EventSourceMappings(documents, clock, functions.has)
         stack.push_async_callback(mappings.close)
@@ -278,6 +302,8 @@ async def running(
 
         await functions.start()
         environments.start()
+        for function in functions.all():
+            environments.provision(function.ref)
         events.start()
         stack.push_async_callback(events.stop, settings.server.drain_s)
 

@@ -6,6 +6,11 @@ takes the account above its limit, not even while shares are being moved under r
 ten synchronous requests a second for each unit of concurrency, for the reserved share and for the unreserved pool
 alike. *Scaling rate*: each function may get 1,000 new environments at once and 100 more a second.
 
+*Provisioned* environments that are there are set aside, too: of the function's reserved share, or else of the account. An
+invocation that runs on one counts against that part, up to ten synchronous requests a second for each; what comes
+beyond counts as any other (spill-over). Others cannot use the part: a function whose reserved share is all provisioned
+throttles everything that would run on demand.
+
 Both rates are kept as one integer each, the moment at which the bucket would be full again (the generic cell rate
 algorithm): no refill to compute, and a changed rate needs no conversion.
 
@@ -62,14 +67,20 @@ class TicketReturned(RuntimeError):
 class Ticket:
     """The right to run one invocation, held until `Admission.leave`."""
 
-    __slots__ = ("_held",)
+    __slots__ = ("_held", "_is_provisioned")
 
-    def __init__(self, held: _Function) -> None:
+    def __init__(self, held: _Function, is_provisioned: bool = False) -> None:
         self._held: _Function | None = held
+        self._is_provisioned = is_provisioned
 
     @property
     def is_held(self) -> bool:
         return self._held is not None
+
+    @property
+    def is_provisioned(self) -> bool:
+        """It counts against what is set aside for provisioned environments."""
+        return self._is_provisioned
 
 
 class _Account:
@@ -80,6 +91,7 @@ class _Account:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.reserved = 0
+        """All that is set aside: reserved shares, and provisioned environments of functions without one."""
         self.running = 0
         self.unreserved_running = 0
         self.rate_full_ns = 0
@@ -90,7 +102,16 @@ class _Account:
 
 
 class _Function:
-    __slots__ = ("account", "rate_full_ns", "reserved", "running", "scaling_full_ns")
+    __slots__ = (
+        "account",
+        "provisioned",
+        "provisioned_full_ns",
+        "provisioned_running",
+        "rate_full_ns",
+        "reserved",
+        "running",
+        "scaling_full_ns",
+    )
 
     def __init__(self, account: _Account) -> None:
         self.account = account
@@ -98,6 +119,13 @@ class _Function:
         self.running = 0
         self.rate_full_ns = 0
         self.scaling_full_ns = 0
+        self.provisioned = 0
+        self.provisioned_running = 0
+        self.provisioned_full_ns = 0
+
+    @property
+    def set_aside(self) -> int:
+        return self.provisioned if self.reserved is None else self.reserved
 
 
 _THROTTLED = {reason: Throttle(reason) for reason in Reason}
@@ -117,15 +145,25 @@ class Admission:
         self._accounts: dict[Scope, _Account] = {}
         self._functions: dict[FunctionRef, _Function] = {}
 
-    def enter(self, ref: FunctionRef, now_ns: int, needs_environment: bool, kind: Kind) -> Ticket | Throttle:
+    def enter(
+        self,
+        ref: FunctionRef,
+        now_ns: int,
+        needs_environment: bool,
+        kind: Kind,
+        on_provisioned: bool = False,
+    ) -> Ticket | Throttle:
         """Let one invocation of `ref` in, or say why not.
 
         now_ns: monotonic. needs_environment: no idle one is there, so that a new one has to be made for it.
+        on_provisioned: it will run on an idle provisioned environment.
         The answer is a `Ticket` to give back with `leave`, or a `Throttle`, after which nothing has changed.
         """
         function = self._functions.get(ref) or self._function(ref)
         account = function.account
         reserved = function.reserved
+        if on_provisioned and (ticket := _provisioned_ticket(function, now_ns, kind)) is not None:
+            return ticket
         if reserved is None:
             pool = account.limit - account.reserved
             if account.unreserved_running >= pool or account.running >= account.limit:
@@ -133,7 +171,8 @@ class Admission:
             rate_full_ns = account.rate_full_ns
         else:
             pool = reserved
-            if function.running >= pool:
+            on_demand = function.running - function.provisioned_running
+            if function.running >= pool or on_demand >= pool - function.provisioned:
                 return _RESERVED_CONCURRENCY
             if account.running >= account.limit:
                 return _ACCOUNT_CONCURRENCY
@@ -168,7 +207,9 @@ class Admission:
         account = function.account
         function.running -= 1
         account.running -= 1
-        if function.reserved is None:
+        if ticket._is_provisioned:
+            function.provisioned_running -= 1
+        elif function.reserved is None:
             account.unreserved_running -= 1
 
     def set_reserved(self, ref: FunctionRef, reserved: int | None) -> None:
@@ -179,6 +220,17 @@ class Admission:
         function = self._functions.get(ref) or self._function(ref)
         _reserve(function, None if reserved is None else _checked(reserved))
 
+    def set_provisioned(self, ref: FunctionRef, provisioned: int) -> None:
+        """Set how many provisioned environments of the function are there (>= 0), of all versions together. At once."""
+        function = self._functions.get(ref)
+        if function is None:
+            if provisioned == 0:
+                return
+            function = self._function(ref)
+        if function.reserved is None:
+            function.account.reserved += _checked(provisioned) - function.provisioned
+        function.provisioned = _checked(provisioned)
+
     def set_account_limit(self, scope: Scope, limit: int) -> None:
         """Set the account's concurrent executions (>= 0). At once; what runs goes on."""
         self._account(scope).limit = _checked(limit)
@@ -188,6 +240,8 @@ class Admission:
         function = self._functions.pop(ref, None)
         if function is not None:
             _reserve(function, None)
+            function.account.reserved -= function.provisioned
+            function.provisioned = 0
 
     def reserved(self, ref: FunctionRef) -> int | None:
         """The function's reserved concurrency, None without."""
@@ -199,7 +253,7 @@ class Admission:
         return self._account(scope).limit
 
     def unreserved(self, scope: Scope) -> int:
-        """UnreservedConcurrentExecutions: the account's limit less everything reserved."""
+        """The account's limit less everything that is set aside now."""
         return self._account(scope).unreserved
 
     def running(self, ref: FunctionRef) -> int:
@@ -225,15 +279,34 @@ class Admission:
 def _reserve(function: _Function, reserved: int | None) -> None:
     """Move a function between the unreserved pool and a share of its own, with all that runs."""
     account = function.account
+    on_demand = function.running - function.provisioned_running
     if function.reserved is None:
-        account.unreserved_running -= function.running
-    else:
-        account.reserved -= function.reserved
+        account.unreserved_running -= on_demand
+    account.reserved -= function.set_aside
     function.reserved = reserved
+    account.reserved += function.set_aside
     if reserved is None:
-        account.unreserved_running += function.running
-    else:
-        account.reserved += reserved
+        account.unreserved_running += on_demand
+
+
+def _provisioned_ticket(function: _Function, now_ns: int, kind: Kind) -> Ticket | None:
+    """A ticket out of what is set aside for provisioned environments; None where that is used up, or nothing fits."""
+    account, provisioned = function.account, function.provisioned
+    if function.provisioned_running >= provisioned or account.running >= account.limit:
+        return None
+    if function.reserved is not None and function.running >= function.reserved:
+        return None
+    if kind is Kind.SYNC:
+        rate_per_s = REQUEST_RATE_PER_CONCURRENCY * provisioned
+        step_ns = -(-_NS_PER_S // rate_per_s)
+        full_ns = max(function.provisioned_full_ns, now_ns) + step_ns
+        if full_ns - now_ns > rate_per_s * step_ns:
+            return None
+        function.provisioned_full_ns = full_ns
+    function.provisioned_running += 1
+    account.running += 1
+    function.running += 1
+    return Ticket(function, True)
 
 
 def _checked(concurrency: int) -> int:

@@ -22,13 +22,14 @@ from typing import Any, Literal, Protocol
 from ..domain.clock import Clock
 from ..domain.limits import (
     MEMORY_MB_PER_VCPU,
+    PROVISIONED_INIT_LIMIT_S,
     RUNTIME_DESCRIPTORS_MAX,
     RUNTIME_PROCESSES_MAX,
     TAIL_BYTES_MAX,
 )
 from ..functions.model import FunctionVersion
 from ..sandbox.port import Binding, Command, Exit, Limits, Sandbox, SandboxError
-from ..telemetry.attempt import AttemptPart, InitRecord, LogLine, Origin, UserEvents
+from ..telemetry.attempt import PROVISIONED, AttemptPart, InitRecord, LogLine, Origin, UserEvents
 from ..telemetry.lines import LineSplitter
 from ..telemetry.platform_lines import part_events
 from .blanks import Blanks
@@ -94,8 +95,16 @@ class Environment:
         self.version = version
         self.origin = origin
         self.id = origin.environment
+        self.is_provisioned = origin.initialization == PROVISIONED
+        """Kept because it was asked for beforehand: it is replaced when it loses its runtime, never reset."""
+        self.home: Any = None
+        """The owner's own: where it belongs."""
         self.state = State.STARTING
         self.idle_since_ns = 0
+        self.initialised_ns = 0
+        """When it was first able to take work."""
+        self.answered_ns = 0
+        """When the last attempt ended."""
         self.is_warm = False
         """A runtime lives inside and has finished its init."""
         self.is_frozen = False
@@ -139,7 +148,11 @@ class Environment:
 
     async def open(self) -> None:
         """Build the sandbox and run the init phase. Raises SandboxError when there is no sandbox; a failed init is not
-        an error here: the environment is then IDLE without a runtime, and its first invocation repeats init."""
+        an error here: the environment is then IDLE without a runtime, and its first invocation repeats init.
+
+        Nobody waits for a provisioned one, so its init has as long as the function, at least 130 s; it is always reported,
+        and no attempt carries its duration. Source: Developer guide, "Lambda execution environment lifecycle".
+        """
         self._job = asyncio.current_task()
         configuration = self.version.configuration
         limits = Limits(
@@ -155,8 +168,12 @@ class Environment:
         self._door = self._shared.carriers.open_door(sandbox, self.origin, self.version)
         await sandbox.set_cpu(None)  # full speed until init is over
         started_ms, started_ns = self._clock.wall_ms(), self._clock.monotonic_ns()
-        outcome = await self._initialise(self._shared.init_limit_s)
-        duration_us = (self._clock.monotonic_ns() - started_ns) // 1_000
+        limit_s = self._shared.init_limit_s
+        if self.is_provisioned:
+            limit_s = max(PROVISIONED_INIT_LIMIT_S, configuration.timeout_s)
+        outcome = await self._initialise(limit_s)
+        self.initialised_ns = self._clock.monotonic_ns()
+        duration_us = (self.initialised_ns - started_ns) // 1_000
         kind, detail = outcome
         self._shared.owner.record(
             InitRecord(
@@ -167,11 +184,12 @@ class Environment:
                 runtime_version_arn=self._blueprint.runtime_version_arn,
                 status={"ready": "success", "timeout": "timeout"}.get(kind, "error"),
                 error_type=self._describe(kind, detail, "")[0] if kind in ("error", "exit", "refused") else None,
+                is_reported=self.is_provisioned,
                 lines=self._take_lines(),
             )
         )
         if kind == "ready":
-            self._init_us = duration_us
+            self._init_us = None if self.is_provisioned else duration_us
             self.state = advance(self.state, Event.READY)
         else:
             await self._end_runtime()
@@ -428,7 +446,8 @@ class Environment:
         work = self.work
         assert work is not None
         assert self._sandbox is not None
-        duration_us = (self._clock.monotonic_ns() - self._started_ns) // 1_000
+        self.answered_ns = self._clock.monotonic_ns()
+        duration_us = (self.answered_ns - self._started_ns) // 1_000
         if status == "timeout":
             duration_us = round(work.timeout_s * 1_000_000)  # a timer that fires late is not billed
         if self._part_timer is not None:
@@ -489,6 +508,9 @@ class Environment:
         """The runtime is lost: replace the process tree, keep the sandbox and its /tmp."""
         self._cancel_deadline()
         if self.state is State.STOPPING:
+            return
+        if self.is_provisioned:
+            self._shared.owner.retire(self, "lost its runtime")  # another one is initialised in its place
             return
         self._shared.owner.broke(self)
         self.state = advance(self.state, Event.BREAK)

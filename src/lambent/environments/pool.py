@@ -1,8 +1,9 @@
 """The pool of one function version: who is idle, who is starting, who waits. Bookkeeping only; nothing here awaits.
 
-A request takes the most recently used idle environment. Without one it waits, first come first served, and every
-waiting request beyond the environments already starting, or being reset, asks for one more. Whichever environment is free first serves
-the longest waiting request, whoever asked for it; the one that comes later stays as a spare.
+A request takes an idle provisioned environment, else the most recently used idle one. Without one it waits, first come
+first served, and every waiting request beyond the environments already starting, or being reset, asks for one more.
+Whichever environment is free first serves the longest waiting request, whoever asked for it; the one that comes later
+stays as a spare. Nobody counts on a provisioned one that is still starting: it may take minutes, and may fail.
 """
 
 from __future__ import annotations
@@ -17,6 +18,10 @@ class Member(Protocol):
 
     idle_since_ns: int
 
+    @property
+    def is_provisioned(self) -> bool:
+        """It is kept because it was asked for beforehand, and used first."""
+
 
 E = TypeVar("E", bound=Member)
 W = TypeVar("W")
@@ -25,10 +30,12 @@ W = TypeVar("W")
 class Pool(Generic[E, W]):
     """Bookkeeping for the environments (E) and the waiting work (W) of one version."""
 
-    __slots__ = ("_idle", "members", "mending", "starting", "waiting")
+    __slots__ = ("_idle", "members", "mending", "provisioned", "starting", "waiting")
 
     def __init__(self) -> None:
         self._idle: list[E] = []  # the most recently used last
+        self.provisioned: list[E] = []
+        """Idle provisioned environments, the most recently used last."""
         self.members: set[E] = set()
         self.mending: set[E] = set()
         """Members that lost their runtime and are being reset: free again within milliseconds."""
@@ -44,7 +51,7 @@ class Pool(Generic[E, W]):
     @property
     def idle(self) -> int:
         """How many environments are idle."""
-        return len(self._idle)
+        return len(self._idle) + len(self.provisioned)
 
     @property
     def is_empty(self) -> bool:
@@ -52,7 +59,10 @@ class Pool(Generic[E, W]):
         return not self.members and not self.waiting and self.starting == 0
 
     def lease(self) -> E | None:
-        """Take the most recently used idle environment; the caller marks it LEASED in the same step."""
+        """Take an idle environment, a provisioned one first, else the most recently used; the caller marks it LEASED in
+        the same step."""
+        if self.provisioned:
+            return self.provisioned.pop()
         return self._idle.pop() if self._idle else None
 
     def wait(self, work: W) -> int:
@@ -83,7 +93,11 @@ class Pool(Generic[E, W]):
             raise AssertionError("more starts ended than began")
         self.starting -= 1
         if environment is not None:
-            self.members.add(environment)
+            self.join(environment)
+
+    def join(self, environment: E) -> None:
+        """An environment becomes a member that nobody has waited for."""
+        self.members.add(environment)
 
     def free(self, environment: E, now_ns: int) -> W | None:
         """An environment can take work: answers the longest waiting work, or parks the environment as idle."""
@@ -91,31 +105,39 @@ class Pool(Generic[E, W]):
         if self.waiting:
             return self.waiting.popleft()
         environment.idle_since_ns = now_ns
-        self._idle.append(environment)
+        (self.provisioned if environment.is_provisioned else self._idle).append(environment)
         return None
 
     def mend(self, environment: E) -> None:
         """A member lost its runtime: it can't be leased until it is `free` again, and whoever waits may count on it."""
-        if environment in self._idle:
-            self._idle.remove(environment)
+        self._take_out(environment)
         self.mending.add(environment)
 
     @property
     def needs_environment(self) -> bool:
         """Whether one more request would have to start an environment."""
-        return not self._idle and self.missing >= 0
+        return not self._idle and not self.provisioned and self.missing >= 0
 
     def leave(self, environment: E) -> None:
         """An environment stops, whatever it was doing."""
         self.members.discard(environment)
         self.mending.discard(environment)
-        if environment in self._idle:
-            self._idle.remove(environment)
+        self._take_out(environment)
+
+    def _take_out(self, environment: E) -> None:
+        idle = self.provisioned if environment.is_provisioned else self._idle
+        if environment in idle:
+            idle.remove(environment)
 
     def idle_before(self, moment_ns: int) -> list[E]:
-        """Idle environments that have been idle since before `moment_ns`, the longest idle first."""
+        """Idle environments that have been idle since before `moment_ns`, the longest idle first; not the provisioned."""
         return [e for e in self._idle if e.idle_since_ns < moment_ns]
 
     def idle_members(self) -> Iterator[E]:
-        """All idle environments, the least recently used first."""
-        return iter(list(self._idle))
+        """All idle environments, the least recently used first and the provisioned last."""
+        return iter([*self._idle, *self.provisioned])
+
+    @property
+    def longest_idle(self) -> E | None:
+        """Whom to retire when room is needed: never a provisioned one."""
+        return self._idle[0] if self._idle else None

@@ -11,24 +11,26 @@ import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ..domain.clock import Clock
 from ..domain.errors import ServiceFault
 from ..domain.ids import new_uuid
-from ..domain.limits import INIT_LIMIT_S
-from ..domain.names import FunctionRef
+from ..domain.limits import INIT_LIMIT_S, TENANT_ENVIRONMENTS_PER_1000
+from ..domain.names import FunctionRef, Scope
 from ..functions.model import Change, FunctionVersion
+from ..functions.provisioned import Wish
 from ..sandbox.port import SandboxDriver, SandboxError
-from ..telemetry.attempt import AttemptPart, InitRecord, Origin, UserEvents
+from ..telemetry.attempt import ON_DEMAND, PROVISIONED, AttemptPart, InitRecord, Origin, UserEvents
 from ..telemetry.lines import LineSplitter
 from .blanks import Blanks
 from .environment import Environment, Surroundings
 from .lifecycle import Event, State, advance
 from .plan import Blueprint, Blueprints, Carriers
 from .pool import Pool
+from .provisioning import INIT_FAILED, RETRY_FIRST_S, Allocation, Provisioning, Standing
 from .work import Work
 
 FREEZE_AFTER_S = 0.02
@@ -57,20 +59,39 @@ class EnvironmentLimits:
     """Sandboxes kept ready for the next cold start, of each image in use."""
     init_limit_s: float = INIT_LIMIT_S
     wait_s_max: float = WAIT_S_MAX
+    provision_retry_s: float = RETRY_FIRST_S
+    """The pause after the first failed init of a provisioned environment."""
+    tenant_environments_max: int = TENANT_ENVIRONMENTS_PER_1000
+    """Environments that belong to a tenant, of one account in one region."""
 
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """One version's pool."""
+    """One version's pool, or with tenant isolation that of one tenant of it."""
 
     version: FunctionVersion
     pool: Pool[Environment, tuple[int, Work]]
     blueprint: Blueprint
+    tenant_id: str = ""
+    allocation: Allocation | None = None
+    """What of it is provisioned, if ever anything was."""
+    grace: asyncio.TimerHandle | None = None
+    """Runs while somebody waits for a runtime that has answered."""
     is_obsolete: bool = False
     waits: int = 0
     """Requests in a row that waited for a runtime to ask for its next event."""
     is_starved: bool = False
     """Waits for room: stands in the node's line of starved entries."""
+
+    @property
+    def key(self) -> tuple[FunctionRef, str, int, str]:
+        """What it is found by."""
+        version = self.version
+        return version.ref, version.version, version.generation, self.tenant_id
+
+    def idle_provisioned(self) -> list[Environment]:
+        """Provisioned environments that are idle, the least recently used first."""
+        return list(self.pool.provisioned)
 
 
 class Environments:
@@ -87,8 +108,14 @@ class Environments:
         record: Callable[[InitRecord | AttemptPart | UserEvents], None],
         current: Callable[[FunctionRef, str], FunctionVersion | None],
         limits: EnvironmentLimits,
+        wishes: Callable[[FunctionRef], Mapping[str, Wish]] = lambda ref: {},
+        allocated: Callable[[FunctionRef, int], None] = lambda ref, number: None,
     ) -> None:
-        """current: the version that serves a function's qualifier now, None when it is gone."""
+        """current: the version that serves a function's qualifier now, None when it is gone.
+
+        wishes: a function's provisioned concurrency by qualifier. allocated: told how many of a function's provisioned
+        environments are there.
+        """
         self._blueprints = blueprints
         self._clock = clock
         self._record = record
@@ -105,8 +132,17 @@ class Environments:
             init_limit_s=limits.init_limit_s,
             is_lost=lambda: gone is not None and gone.done(),
         )
-        self._entries: dict[tuple[FunctionRef, str, int], Entry] = {}
+        self._provisioning = Provisioning(
+            self,
+            clock,
+            environments_max=limits.environments_max,
+            retry_first_s=limits.provision_retry_s,
+            wishes=wishes,
+            allocated=allocated,
+        )
+        self._entries: dict[tuple[FunctionRef, str, int, str], Entry] = {}
         self._by_version: dict[int, Entry] = {}
+        self._of_tenants: dict[Scope, set[Environment]] = {}
         self._count = 0
         self._ending = 0
         self._opening: set[Environment] = set()
@@ -120,19 +156,26 @@ class Environments:
 
     # --- the request path --------------------------------------------------------------------------------------
 
-    def entry(self, version: FunctionVersion) -> Entry:
-        """The pool of a version. Raises RuntimeMissing when this machine can't run it."""
+    def entry(self, version: FunctionVersion, tenant_id: str = "") -> Entry:
+        """The pool of a version, or of one tenant of it. Raises RuntimeMissing when this machine can't run it."""
+        if tenant_id:
+            return self._entry(version, tenant_id)
         entry = self._by_version.get(id(version))
         if entry is not None:
             return entry
-        key = (version.ref, version.version, version.generation)
-        entry = self._entries.get(key)
-        if entry is None:
-            entry = self._entries[key] = Entry(version, Pool(), self._blueprints.blueprint(version))
-        else:
+        known = self._entries.get((version.ref, version.version, version.generation, ""))
+        entry = self._entry(version, "")
+        if known is not None:
             self._by_version.pop(id(entry.version), None)
             entry.version = version  # keeps the value alive, and with it the id it is found by
         self._by_version[id(version)] = entry
+        return entry
+
+    def _entry(self, version: FunctionVersion, tenant_id: str) -> Entry:
+        key = (version.ref, version.version, version.generation, tenant_id)
+        entry = self._entries.get(key)
+        if entry is None:
+            entry = self._entries[key] = Entry(version, Pool(), self._blueprints.blueprint(version), tenant_id)
         return entry
 
     def submit(self, entry: Entry, work: Work) -> None:
@@ -150,8 +193,8 @@ class Environments:
             if entry.waits >= WAITS_IN_A_ROW_MAX:
                 entry.waits = 0
                 self._start(entry, 1)
-            else:
-                asyncio.get_running_loop().call_later(FINISH_GRACE_S, self._count_again, entry)
+            elif entry.grace is None:
+                self._await_finishing(entry)
 
     def _start(self, entry: Entry, wanted: int) -> None:
         for _ in range(wanted):
@@ -161,13 +204,23 @@ class Environments:
                     self._starved.append(entry)
                     self._evict_one()  # its place is free only once it is gone; `_stop` then serves the starved
                 return
+            if entry.tenant_id:
+                self._bound_tenants(entry.version.ref.scope)
             self._count += 1
             entry.pool.start_begins()
             self.supervise(self._open(entry), f"open {entry.version.ref.name}")
 
+    def _environment(self, entry: Entry, initialization: str = ON_DEMAND) -> Environment:
+        version = entry.version
+        environment = Environment(version, self._origin(entry, initialization), entry.blueprint, self._shared)
+        environment.home = entry
+        if entry.tenant_id:
+            self._of_tenants.setdefault(version.ref.scope, set()).add(environment)
+        return environment
+
     async def _open(self, entry: Entry) -> None:
         version = entry.version
-        environment = Environment(version, self._origin(version), entry.blueprint, self._shared)
+        environment = self._environment(entry)
         self.cold_starts += 1
         self._opening.add(environment)
         try:
@@ -198,7 +251,8 @@ class Environments:
             _, work = entry.pool.waiting.popleft()
             work.fail(text)
 
-    def _origin(self, version: FunctionVersion) -> Origin:
+    def _origin(self, entry: Entry, initialization: str) -> Origin:
+        version = entry.version
         configuration = version.configuration
         environment = new_uuid().replace("-", "")
         day = _utc_day(self._clock.wall_ms())
@@ -220,23 +274,85 @@ class Environments:
             ephemeral_mb=configuration.ephemeral_mb,
             log_format=configuration.logging.format,
             system_log_level=configuration.logging.system_level or "INFO",
+            initialization=initialization,
+            tenant_id=entry.tenant_id,
         )
+
+    def _bound_tenants(self, scope: Scope) -> None:
+        """Before one more environment of a tenant: over the account's limit, the one that has been idle longest goes."""
+        members = self._of_tenants.get(scope, ())
+        if len(members) >= self._limits.tenant_environments_max:
+            idle = [environment for environment in members if environment.state is State.IDLE]
+            if idle:
+                self.retire(
+                    min(idle, key=lambda e: e.idle_since_ns), "the account's tenants have too many environments"
+                )
+
+    # --- provisioned -------------------------------------------------------------------------------------------
+
+    def provision(self, ref: FunctionRef) -> None:
+        """Have ready what a function's provisioned concurrency asks for."""
+        self._provisioning.look(ref)
+
+    def standing(self, ref: FunctionRef, qualifier: str) -> Standing:
+        """How far a qualifier's provisioned concurrency is there."""
+        return self._provisioning.standing(ref, qualifier)
+
+    def find_home(self, ref: FunctionRef, version: str) -> Entry | None:
+        """The pool of a version, None when there is no such version (any more). Raises RuntimeMissing."""
+        current = self._current(ref, version)
+        return None if current is None else self.entry(current)
+
+    def start_provisioned(self, allocation: Allocation) -> None:
+        """Open one for a version's allocation."""
+        self._count += 1
+        self.supervise(self._open_provisioned(allocation), f"open {allocation.ref.name}")
+
+    async def _open_provisioned(self, allocation: Allocation) -> None:
+        entry = allocation.home
+        assert isinstance(entry, Entry)
+        environment = self._environment(entry, PROVISIONED)
+        self._opening.add(environment)
+        refusal: str | None = "no execution environment could be made"
+        try:
+            await environment.open()
+            refusal = None if environment.is_warm else INIT_FAILED
+        except SandboxError as error:
+            refusal = f"No execution environment could be made: {error}"
+            log.error("no provisioned environment for %s: %s", entry.version.arn, error)
+        finally:
+            self._opening.discard(environment)
+            if refusal is None and environment.state is State.IDLE:
+                entry.pool.join(environment)
+                self._provisioning.opened(allocation, environment)
+                self.freed(environment)
+            else:
+                self.retire(environment, "not initialised")
+                self._provisioning.failed(allocation, refusal or "The environment was stopped.")
+
+    def make_room(self) -> None:
+        """Retire an idle on-demand environment, if there is one and none is going already."""
+        if self._ending == 0:
+            self._evict_one()
 
     # --- Owner -------------------------------------------------------------------------------------------------
 
     def freed(self, environment: Environment) -> None:
         """An environment can take work: the longest waiting, or none."""
-        entry = self._entry_of(environment)
+        entry: Entry = environment.home
         if environment.state is not State.IDLE:
             return
-        if entry is None or (entry.is_obsolete and not entry.pool.waiting) or self.is_closing:
+        if (entry.is_obsolete and not entry.pool.waiting) or self.is_closing:
             self.retire(environment, "obsolete" if not self.is_closing else "closing")
+            return
+        if environment.is_provisioned and self._is_surplus(entry):
+            self.retire(environment, "no longer provisioned")
             return
         waiting = entry.pool.free(environment, self._clock.monotonic_ns())
         if waiting is not None:
             environment.lease()
             environment.run(waiting[1])
-        elif self._is_starving() and self._ending < len(self._starved):
+        elif self.is_starving() and self._ending < len(self._starved):
             self._evict_one()  # one for each that waits for room: tear-down takes milliseconds, and others are freed then
         elif self._limits.is_frozen_when_idle and not environment.awaits_freeze:
             environment.awaits_freeze = True
@@ -244,33 +360,47 @@ class Environments:
             if self._freezer is None:
                 self._freezer = asyncio.get_running_loop().call_later(self._limits.freeze_after_s, self._freeze_idle)
 
+    def _is_surplus(self, entry: Entry) -> bool:
+        return entry.allocation is not None and self._provisioning.is_surplus(entry.allocation)
+
     def broke(self, environment: Environment) -> None:
-        entry = self._entry_of(environment)
-        if entry is not None:
-            entry.pool.mend(environment)
+        environment.home.pool.mend(environment)
 
     def finishing(self, environment: Environment) -> None:
         """Whoever comes now may count on it for a moment, instead of starting an environment of its own."""
-        entry = self._entry_of(environment)
-        if entry is not None:
-            entry.pool.mend(environment)
+        environment.home.pool.mend(environment)
+
+    def _await_finishing(self, entry: Entry) -> None:
+        """Look again when the first of the runtimes that have answered has had its grace to ask for the next event."""
+        answered_ns = [e.answered_ns for e in entry.pool.mending if e.state is State.INVOKING]
+        if answered_ns and not self.is_closing:
+            waited_s = (self._clock.monotonic_ns() - min(answered_ns)) / 1_000_000_000
+            left_s = max(0.0, FINISH_GRACE_S - waited_s)
+            entry.grace = asyncio.get_running_loop().call_later(left_s, self._count_again, entry)
 
     def _count_again(self, entry: Entry) -> None:
-        """Those who waited for a runtime to ask for its next event have waited long enough."""
+        """Runtimes that answered a grace ago and still have not asked are counted on no longer."""
+        entry.grace = None
+        before_ns = self._clock.monotonic_ns() - round(FINISH_GRACE_S * 1_000_000_000)
         for environment in list(entry.pool.mending):
-            if environment.state is State.INVOKING:
+            if environment.state is State.INVOKING and environment.answered_ns <= before_ns:
                 entry.pool.mending.discard(environment)
         self._replenish(entry)
+        if entry.pool.waiting:
+            self._await_finishing(entry)
 
     def retire(self, environment: Environment, reason: str) -> None:
         """Take an environment out and tear it down in the background."""
         if environment.state in (State.STOPPING, State.GONE):
             return
-        entry = self._entry_of(environment)
-        if entry is not None:
-            entry.pool.leave(environment)
+        entry: Entry = environment.home
+        entry.pool.leave(environment)
         environment.state = advance(environment.state, Event.STOP)
         self._ending += 1
+        if entry.tenant_id:
+            self._leave_tenant(environment)
+        if entry.allocation is not None:
+            self._provisioning.left(entry.allocation, environment)
         log.debug("environment %s of %s retires: %s", environment.id, environment.version.arn, reason)
         self.supervise(self._stop(environment), f"stop {environment.id}")
 
@@ -282,14 +412,21 @@ class Environments:
         finally:
             self._count -= 1
             self._ending -= 1
-            entry = self._entry_of(environment)
-            if entry is not None:
-                self._replenish(entry)
-                self._forget_if_done(entry)
-            while self.can_grow and self._is_starving():
+            entry: Entry = environment.home
+            self._replenish(entry)
+            self._forget_if_done(entry)
+            while self.can_grow and self.is_starving():
                 starved = self._starved.popleft()
                 starved.is_starved = False
                 self._replenish(starved)
+            self._provisioning.room()
+
+    def _leave_tenant(self, environment: Environment) -> None:
+        scope = environment.version.ref.scope
+        members = self._of_tenants[scope]
+        members.discard(environment)
+        if not members:
+            del self._of_tenants[scope]
 
     def _replenish(self, entry: Entry) -> None:
         """Waiting work always has an environment on its way; a busy one may stay busy for a quarter of an hour."""
@@ -320,7 +457,9 @@ class Environments:
     # --- keeping -----------------------------------------------------------------------------------------------
 
     def on_change(self, change: Change) -> None:
-        """A function was updated or deleted: environments of what no longer serves take no new work."""
+        """A function was updated or deleted, or what it has provisioned: environments of what no longer serves take no new
+        work, and provisioned ones are brought in line."""
+        self._provisioning.look(change.ref)  # first: what becomes obsolete below is not to be replaced
         for entry in self._of(change.ref):
             now = self._current(change.ref, entry.version.version)
             if now is not None and now.generation == entry.version.generation:
@@ -331,13 +470,15 @@ class Environments:
             self._forget_if_done(entry)
 
     def _of(self, ref: FunctionRef) -> list[Entry]:
-        return [entry for (r, _, _), entry in self._entries.items() if r == ref]
+        return [entry for (r, _, _, _), entry in self._entries.items() if r == ref]
 
     def _forget_if_done(self, entry: Entry) -> None:
-        if entry.is_obsolete and entry.pool.is_empty:
-            version = entry.version
-            self._entries.pop((version.ref, version.version, version.generation), None)
-            self._by_version.pop(id(version), None)
+        """Of tenants nothing is kept that has no environment: callers name as many as they like."""
+        if (entry.is_obsolete or entry.tenant_id) and entry.pool.is_empty:
+            if self._entries.get(entry.key) is entry:
+                del self._entries[entry.key]
+            if not entry.tenant_id:
+                self._by_version.pop(id(entry.version), None)
 
     def _freeze_idle(self) -> None:
         """Freeze what has been idle long enough. Only environments that became idle lately are looked at: thousands
@@ -354,15 +495,15 @@ class Environments:
         if self._to_freeze:
             self._freezer = asyncio.get_running_loop().call_later(self._limits.freeze_after_s, self._freeze_idle)
 
-    def _is_starving(self) -> bool:
+    def is_starving(self) -> bool:
         """Whether somebody waits for room; those who were served meanwhile leave the line."""
         while self._starved and not self._starved[0].pool.waiting:
             self._starved.popleft().is_starved = False
         return bool(self._starved)
 
     def _evict_one(self) -> None:
-        """Retire the environment that has been idle longest, whoever's it is, if any is."""
-        idle = [e for entry in self._entries.values() for e in entry.pool.idle_members()]
+        """Retire the on-demand environment that has been idle longest, whoever's it is, if any is."""
+        idle = [e for entry in self._entries.values() if (e := entry.pool.longest_idle) is not None]
         if idle:
             self.retire(min(idle, key=lambda e: e.idle_since_ns), "room is needed")
 
@@ -379,6 +520,8 @@ class Environments:
                 while entry.pool.waiting and entry.pool.waiting[0][0] < waited_before_ns:
                     limit_s = self._limits.wait_s_max
                     self._fail_one(entry, f"no environment became free within {limit_s:g} s: this node is full")
+                self._forget_if_done(entry)
+            self._provisioning.sweep()
 
     def start(self) -> None:
         """Begin keeping: call once, on the event loop."""
@@ -393,7 +536,10 @@ class Environments:
                 await self._sweeper
         if self._freezer is not None:
             self._freezer.cancel()
-        for entry in self._entries.values():
+        self._provisioning.close()
+        for entry in list(self._entries.values()):
+            if entry.grace is not None:
+                entry.grace.cancel()
             while entry.pool.waiting:
                 self._fail_one(entry, "the server is shutting down")
             for environment in list(entry.pool.members):
@@ -419,10 +565,6 @@ class Environments:
     def all(self) -> Iterable[Environment]:
         """Every environment that has been opened and not yet retired."""
         return [e for entry in self._entries.values() for e in entry.pool.members]
-
-    def _entry_of(self, environment: Environment) -> Entry | None:
-        version = environment.version
-        return self._entries.get((version.ref, version.version, version.generation))
 
 
 def _utc_day(wall_ms: int) -> str:

@@ -35,8 +35,8 @@ class Usage:
     functions: int = 0
     code_bytes: int = 0
     """Archive bytes of every $LATEST and every published version."""
-    reserved: int = 0
-    """Sum of reserved concurrency."""
+    set_aside: int = 0
+    """Sum of reserved concurrency, and of provisioned concurrency where none is reserved."""
 
 
 class Accounts:
@@ -55,7 +55,7 @@ class Accounts:
 
     def unreserved(self, scope: Scope) -> int:
         """Concurrency not set aside for single functions."""
-        return self.limits.concurrent_executions - self.usage(scope).reserved
+        return self.limits.concurrent_executions - self.usage(scope).set_aside
 
     def move(self, old: Function | None, new: Function | None) -> None:
         """Count `new` in place of `old`."""
@@ -67,7 +67,7 @@ class Accounts:
             if function is not None:
                 usage.functions += sign
                 usage.code_bytes += sign * function.code_bytes
-                usage.reserved += sign * (function.reserved or 0)
+                usage.set_aside += sign * function.set_aside
 
     def code_bytes(self, scope: Scope) -> int:
         """Archive bytes of all code that the account keeps in the region, layers included."""
@@ -84,11 +84,42 @@ class Accounts:
 
     def check_reservation(self, function: Function, reserved: int) -> None:
         """Whether enough stays unreserved when `function` reserves that much; lowering is always possible."""
-        growth = reserved - (function.reserved or 0)
+        growth = reserved - function.set_aside
         least = self.limits.unreserved_min
         if growth > 0 and self.unreserved(function.ref.scope) - growth < least:
             raise InvalidParameterValue(
                 "Specified ReservedConcurrentExecutions for function decreases account's "
                 f"UnreservedConcurrentExecution below its minimum value of [{least}].",
+                typed=False,
+            )
+        if reserved < (provisioned := function.provisioned_sum):
+            raise InvalidParameterValue(
+                f" ReservedConcurrentExecutions  {reserved} should not be lower than function's total provisioned "
+                f"concurrency [{provisioned}].",
+                typed=False,
+            )
+
+    def check_provision(self, function: Function, qualifier: str, requested: int) -> None:
+        """Whether one qualifier's configuration may ask for so many: of the function's reserved concurrency, or else of
+        what the account has unreserved; lowering is always possible."""
+        before = one.requested if (one := function.provisioned.get(qualifier)) is not None else 0
+        if function.reserved is not None:
+            if function.provisioned_sum - before + requested > function.reserved:
+                raise InvalidParameterValue(
+                    "Requested Provisioned Concurrency should not be greater than the reservedConcurrentExecution "
+                    "for function"
+                )
+            return
+        free = self.unreserved(function.ref.scope) + before
+        least = self.limits.unreserved_min
+        if requested > free:
+            raise InvalidParameterValue(
+                f"Specified ConcurrentExecutions for function is greater than account's unreserved concurrency [{free}].",
+                typed=False,
+            )
+        if requested > before and free - requested < least:
+            raise InvalidParameterValue(
+                "Specified ConcurrentExecutions for function decreases account's UnreservedConcurrentExecution below "
+                f"its minimum value of [{least}].",
                 typed=False,
             )

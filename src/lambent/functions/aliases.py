@@ -17,7 +17,7 @@ from ..domain.errors import (
     ResourceNotFound,
 )
 from ..domain.names import LATEST
-from . import moves
+from . import moves, provisioned
 from .model import Alias, Function
 
 ALIASES_MAX = 1_000
@@ -78,6 +78,7 @@ def updated(
     )
     _check_version(function, changed.version)
     _check_weights(function, changed.version, changed.weights)
+    provisioned.check_move(function, name, (changed.version, *changed.weights))
     return _with(function, changed)
 
 

@@ -340,6 +340,17 @@ class Function:
         return version
 
     @property
+    def provisioned_sum(self) -> int:
+        """Provisioned concurrency of all versions and aliases together."""
+        return sum(one.requested for one in self.provisioned.values())
+
+    @property
+    def set_aside(self) -> int:
+        """What the account's other functions cannot use: the reserved concurrency, which contains the provisioned; without
+        one, the provisioned concurrency."""
+        return self.provisioned_sum if self.reserved is None else self.reserved
+
+    @property
     def code_bytes(self) -> int:
         """Archive bytes of $LATEST and every published version, as the account's usage counts them."""
         return self.latest.code.size_bytes + sum(version.code.size_bytes for version in self.versions.values())

@@ -17,6 +17,7 @@ from ..domain.names import LATEST, FunctionRef, Scope
 from . import aliases
 from .account import Accounts
 from .model import Change, Function, FunctionVersion
+from .provisioned import Wish, wishes
 from .store import FunctionStore, LostRace
 
 Decision = Callable[[Function | None], Function | None]
@@ -166,12 +167,6 @@ def _changes(old: Function | None, new: Function | None) -> Iterator[Change]:
         yield Change("provisioned", new.ref, None)
 
 
-def _provisioned(function: Function | None) -> dict[str, tuple[str, int]]:
-    """What provisioned concurrency is asked for: by qualifier, the version meant and the number."""
-    if function is None or not function.provisioned:
-        return {}
-    known = function.aliases
-    return {
-        qualifier: (known[qualifier].version if qualifier in known else qualifier, one.requested)
-        for qualifier, one in function.provisioned.items()
-    }
+def _provisioned(function: Function | None) -> dict[str, Wish]:
+    """What provisioned concurrency is asked for, by qualifier."""
+    return {} if function is None or not function.provisioned else wishes(function)

@@ -28,6 +28,7 @@ from ..domain.variables import RESERVED_VARIABLES
 from .attaching import NO_LAYERS, LayerIndex, attached
 from .model import RUNTIME_CLIENT_VARIABLE, RUNTIME_CLIENTS, Configuration, Durable, Image, Logging, Vpc
 from .runtime_values import SNAP_START, check_runtime
+from .tenancy import refuse_isolated
 from .wanted import Wanted, WantedDurable, WantedLogging, WantedVpc
 
 _DEAD_LETTER = re.compile(r"arn:[^:]+:(sqs|sns):.*(?<!\.fifo)")
@@ -175,8 +176,7 @@ def _check_snap_start(configuration: Configuration) -> None:
         )
     if configuration.file_systems:
         raise InvalidParameterValue("SnapStart is not supported for functions with file systems.")
-    if configuration.tenancy is not None:
-        raise InvalidParameterValue("SnapStart is not supported for functions with tenant isolation.")
+    refuse_isolated(configuration, "SnapStart")
 
 
 def _merged_logging(stored: Logging, wanted: WantedLogging) -> Logging:

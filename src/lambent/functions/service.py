@@ -24,7 +24,7 @@ from ..domain.ids import new_uuid
 from ..domain.names import LATEST, FunctionRef, Scope, is_version
 from ..domain.tags import check_tags
 from ..domain.turns import Turns
-from . import moves
+from . import moves, provisioned
 from .account import AccountLimits, Accounts, Usage
 from .attaching import check_unzipped
 from .model import Change, Code, Configuration, Function, FunctionVersion
@@ -158,7 +158,7 @@ class Functions:
         return self._registry.accounts.unreserved(scope)
 
     def usage(self, scope: Scope) -> Usage:
-        """Functions, code bytes and reserved concurrency of the account."""
+        """Functions, code bytes and set-aside concurrency of the account."""
         return self._registry.accounts.usage(scope)
 
     def code_bytes(self, scope: Scope) -> int:
@@ -373,6 +373,21 @@ class Functions:
             return function if function.reserved is None else replace(function, reserved=None)
 
         await self._change(ref, decide)
+
+    async def provision(self, ref: FunctionRef, qualifier: str, requested: int) -> Function:
+        """Have `requested` (>= 1) environments kept initialised for a version or an alias."""
+        accounts = self._registry.accounts
+
+        def decide(old: Function | None) -> Function:
+            return provisioned.put(old, ref, qualifier, requested, accounts, self._stamp())
+
+        function = await self._change(ref, decide)
+        assert function is not None
+        return function
+
+    async def unprovision(self, ref: FunctionRef, qualifier: str) -> None:
+        """Have none kept for a version or an alias any more; also when there is no configuration."""
+        await self._change(ref, lambda old: provisioned.without(old, ref, qualifier))
 
     async def change(self, ref: FunctionRef, decide: Callable[[Function], Function]) -> Function:
         """Any other change: `decide` is given what stands and answers what shall stand, or raises what the caller reads;

@@ -101,7 +101,14 @@ class EventService:
         self._stopping = False
 
     async def accept(
-        self, ref: FunctionRef, qualifier: str | None, *, request_id: str, trace: str, payload: bytes
+        self,
+        ref: FunctionRef,
+        qualifier: str | None,
+        *,
+        request_id: str,
+        trace: str,
+        payload: bytes,
+        tenant_id: str = "",
     ) -> None:
         """Take an event; when this returns it is durable, and will be attempted whatever happens to this process.
 
@@ -110,7 +117,9 @@ class EventService:
         if not self._has_room():
             raise DiskFull("free disk is below the low-water mark")
         now_ms = self._clock.wall_ms()
-        event = Event(0, ref, qualifier, request_id, trace, payload, accepted_ms=now_ms, due_ms=now_ms)
+        event = Event(
+            0, ref, qualifier, request_id, trace, payload, accepted_ms=now_ms, due_ms=now_ms, tenant_id=tenant_id
+        )
         await self._queue.append(event)
         self._metric(ref, "AsyncEventsReceived", 1)
         self._wake.set()

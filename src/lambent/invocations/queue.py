@@ -48,6 +48,8 @@ class Event:
     """Throttles and system errors in a row."""
     reason: str | None = None
     """Why the last attempt failed."""
+    tenant_id: str = ""
+    """Whose the event is, for functions with tenant isolation."""
 
     @property
     def invoked_arn(self) -> str:

@@ -82,11 +82,14 @@ class Invocations:
         if version.state not in ("Active", "Inactive"):
             raise ResourceConflict(_refusal(version))
         try:
-            entry = self._environments.entry(version)
+            entry = self._environments.entry(version, invocation.tenant_id)
         except RuntimeMissing as error:
             raise ServiceFault(str(error)) from None
-        needs_environment = entry.pool.needs_environment and self._environments.can_grow
-        granted = self._admission.enter(version.ref, self._clock.monotonic_ns(), needs_environment, invocation.kind)
+        pool = entry.pool
+        needs_environment = pool.needs_environment and self._environments.can_grow
+        granted = self._admission.enter(
+            version.ref, self._clock.monotonic_ns(), needs_environment, invocation.kind, bool(pool.provisioned)
+        )
         if isinstance(granted, Throttle):
             self.throttles += 1
             raise TooManyRequests(granted.reason.value)

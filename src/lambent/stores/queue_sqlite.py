@@ -27,8 +27,11 @@ CACHE_BYTES_MAX = 67_108_864
 _EVENT_BYTES = 1_024
 """What an event costs in memory and on disk beside its payload, roughly."""
 
-_COLUMNS = "id, account, region, function, qualifier, request_id, trace, accepted_ms, due_ms, attempt, deferrals, reason, payload"
-_INSERT = f"INSERT INTO events ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_COLUMNS = (
+    "id, account, region, function, qualifier, request_id, trace, accepted_ms, due_ms, attempt, deferrals, reason, "
+    "payload, tenant_id"
+)
+_INSERT = f"INSERT INTO events ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _RELEASE = "UPDATE events SET due_ms = ?, attempt = ?, deferrals = ?, reason = ? WHERE id = ?"
 _DELETE = "DELETE FROM events WHERE id = ?"
 _READ = f"SELECT {_COLUMNS} FROM events WHERE id = ?"
@@ -165,6 +168,7 @@ def _row(event: Event) -> tuple[Any, ...]:
     return (
         event.id, ref.account, ref.region, ref.name, event.qualifier, event.request_id, event.trace,
         event.accepted_ms, event.due_ms, event.attempt, event.deferrals, event.reason, event.payload,
+        event.tenant_id,
     )  # fmt: skip
 
 
@@ -185,9 +189,10 @@ def _read(connection: sqlite3.Connection, ids: Sequence[int]) -> dict[int, Event
             deferrals,
             reason,
             payload,
+            tenant_id,
         ) = connection.execute(_READ, (wanted,)).fetchone()
         read[wanted] = Event(
             id, FunctionRef(account, region, name), qualifier, request_id, trace, payload,
-            accepted_ms, due_ms, attempt, deferrals, reason,
+            accepted_ms, due_ms, attempt, deferrals, reason, tenant_id,
         )  # fmt: skip
     return read

@@ -15,6 +15,8 @@ LogLine = tuple[int, bytes]
 STATUSES = ("success", "error", "timeout", "failure")
 KINDS = ("RequestResponse", "Event")
 TEXT, JSON = "Text", "JSON"
+ON_DEMAND, PROVISIONED = "on-demand", "provisioned-concurrency"
+"""Initialization types, as the function reads them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,6 +40,10 @@ class Origin:
     """Text or JSON."""
     system_log_level: str = "INFO"
     """DEBUG, INFO or WARN; means something with JSON only."""
+    initialization: str = ON_DEMAND
+    """Why the environment was made: `on-demand` or `provisioned-concurrency`."""
+    tenant_id: str = ""
+    """The tenant it belongs to; empty for functions without tenant isolation."""
 
 
 @dataclass(slots=True)

@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 
 from ..domain.limits import TAIL_BYTES_MAX
+from ..domain.names import FunctionRef
 from .attempt import JSON, Attempt, AttemptPart, InitRecord, LogLine, Origin, Record, hundredths
 
 _SYSTEM_LEVELS = {"DEBUG": 0, "INFO": 1, "WARN": 2}
@@ -153,6 +154,9 @@ def _start(origin: Origin, request_id: str, at_ms: int, trace: str | None) -> It
     if not _passes(origin, "INFO"):
         return ()
     told: dict[str, Any] = {"requestId": request_id, "version": origin.version}
+    if origin.tenant_id:
+        ref = FunctionRef(origin.account, origin.region, origin.function)
+        told |= {"functionArn": ref.arn(origin.version)} | _tenant(origin)
     return (_json_line(at_ms, "platform.start", told | _tracing(trace)),)
 
 
@@ -162,7 +166,7 @@ def _json_end(attempt: Attempt, end_ms: int) -> Iterable[LogLine]:
     common: dict[str, Any] = {"requestId": attempt.request_id, "status": status}
     if _passes(origin, "DEBUG" if status == "success" else "WARN"):
         metrics: dict[str, Any] = {"durationMs": _json_ms(attempt.duration_us), "producedBytes": attempt.produced_bytes}
-        told = common | {"metrics": metrics} | _tracing(attempt.trace) | failed
+        told = common | {"metrics": metrics} | _tenant(origin) | _tracing(attempt.trace) | failed
         yield _json_line(end_ms, "platform.runtimeDone", told)
     if _passes(origin, "INFO" if status == "success" else "WARN"):
         metrics = {
@@ -204,8 +208,11 @@ def _json_init_end(init: InitRecord, at_ms: int) -> Iterable[LogLine]:
 
 
 def _init_head(init: InitRecord) -> dict[str, Any]:
-    kind = "provisioned-concurrency" if init.is_reported else "on-demand"
-    return {"initializationType": kind, "phase": init.phase}
+    return {"initializationType": init.origin.initialization, "phase": init.phase}
+
+
+def _tenant(origin: Origin) -> dict[str, Any]:
+    return {"tenantId": origin.tenant_id} if origin.tenant_id else {}
 
 
 def _tracing(trace: str | None) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,6 +15,7 @@ from lambent.functions.model import Code, Configuration, FunctionVersion, LayerR
 from lambent.identity.temporary import TemporaryCredentials
 from lambent.packages.merge import tree_name
 from lambent.runtimes.service import Runtimes
+from lambent.telemetry.attempt import Origin
 
 CODE, ONE, TWO = "c" * 64, "1" * 64, "2" * 64
 
@@ -46,7 +46,7 @@ class Machine:
         return self.blueprints.blueprint(version).start(ORIGIN, "127.0.0.1:9001")
 
 
-ORIGIN: Any = type("O", (), {"environment": "e1", "log_group": "g", "log_stream": "s"})()
+ORIGIN = Origin("123456789012", "us-east-1", "fn", "$LATEST", "e1", "g", "s", 128)
 
 
 @pytest.fixture

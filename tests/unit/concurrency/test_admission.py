@@ -75,6 +75,110 @@ def test_a_share_taken_while_others_run_never_lifts_the_account_above_its_limit(
     enter(admission, A)
 
 
+def provisioned(admission: Admission, ref: FunctionRef, n: int = 1, *, kind: Kind = Kind.EVENT) -> list[Ticket]:
+    """Invocations that find an idle provisioned environment."""
+    tickets = [admission.enter(ref, NOW, False, kind, True) for _ in range(n)]
+    assert all(isinstance(ticket, Ticket) for ticket in tickets)
+    return [ticket for ticket in tickets if isinstance(ticket, Ticket)]
+
+
+def test_provisioned_environments_are_set_aside_for_their_own_invocations() -> None:
+    admission = Admission(account_limit=10)
+    admission.set_provisioned(A, 4)
+    assert admission.unreserved(SCOPE) == 6
+    enter(admission, B, 6)
+    assert refused(admission, C) == "ConcurrentInvocationLimitExceeded"
+    tickets = provisioned(admission, A, 4)
+    assert all(ticket.is_provisioned for ticket in tickets)
+    assert refused(admission, A) == "ConcurrentInvocationLimitExceeded"
+    admission.leave(tickets[0])
+    assert refused(admission, B) == "ConcurrentInvocationLimitExceeded"
+    provisioned(admission, A)
+
+
+def test_what_spills_over_counts_as_any_other() -> None:
+    admission = Admission(account_limit=10)
+    admission.set_provisioned(A, 2)
+    provisioned(admission, A, 2)
+    spilled = enter(admission, A, 8)
+    assert not any(ticket.is_provisioned for ticket in spilled)
+    assert refused(admission, B) == "ConcurrentInvocationLimitExceeded"
+    for ticket in spilled:
+        admission.leave(ticket)
+    enter(admission, B, 8)
+
+
+def test_provisioned_invocations_are_within_the_reserved_share_and_leave_the_rest_of_it_to_others() -> None:
+    admission = Admission(account_limit=100)
+    admission.set_reserved(A, 5)
+    admission.set_provisioned(A, 3)
+    assert admission.unreserved(SCOPE) == 95
+    enter(admission, A, 2)
+    assert refused(admission, A) == "ReservedFunctionConcurrentInvocationLimitExceeded"
+    provisioned(admission, A, 3)
+    assert admission.running(A) == 5
+
+
+def test_a_share_that_is_all_provisioned_throttles_everything_on_demand() -> None:
+    admission = Admission()
+    admission.set_reserved(A, 2)
+    admission.set_provisioned(A, 2)
+    assert refused(admission, A) == "ReservedFunctionConcurrentInvocationLimitExceeded"
+    provisioned(admission, A, 2)
+    admission.set_provisioned(A, 1)  # one is lost: its place is anybody's until it is replaced
+    assert refused(admission, A) == "ReservedFunctionConcurrentInvocationLimitExceeded"
+
+
+def test_ten_requests_a_second_for_each_provisioned_one_are_its_own_and_the_rest_the_pools() -> None:
+    admission = Admission(account_limit=1_000)
+    admission.set_provisioned(A, 2)
+    for number in range(25):
+        (ticket,) = provisioned(admission, A, kind=Kind.SYNC)
+        assert ticket.is_provisioned is (number < 20)
+        admission.leave(ticket)
+    later = admission.enter(A, NOW + SECOND, False, Kind.SYNC, True)
+    assert isinstance(later, Ticket)
+    assert later.is_provisioned
+
+
+def test_a_provisioned_invocation_takes_nothing_of_the_scaling_rate() -> None:
+    admission = Admission(account_limit=5_000)
+    admission.set_provisioned(A, 1_500)
+    provisioned(admission, A, 1_500)
+    for _ in range(1_000):
+        assert isinstance(admission.enter(A, NOW, True, Kind.EVENT), Ticket)
+    assert refused(admission, A, new=True) == "FunctionInvocationRateLimitExceeded"
+
+
+def test_provisioned_shares_move_under_running_invocations() -> None:
+    admission = Admission(account_limit=10)
+    admission.set_provisioned(A, 3)
+    tickets = provisioned(admission, A, 3) + enter(admission, A, 2)
+    admission.set_reserved(A, 6)
+    assert admission.unreserved(SCOPE) == 4
+    enter(admission, B, 4)
+    admission.set_reserved(A, None)
+    assert admission.unreserved(SCOPE) == 7
+    admission.set_provisioned(A, 0)
+    assert admission.unreserved(SCOPE) == 10
+    for ticket in tickets:
+        admission.leave(ticket)
+    assert (admission.running(A), admission.running_in(SCOPE)) == (0, 4)
+    enter(admission, A, 6)
+
+
+def test_a_deleted_functions_provisioned_share_returns_and_is_not_made_again() -> None:
+    admission = Admission(account_limit=10)
+    admission.set_provisioned(A, 3)
+    (ticket,) = provisioned(admission, A)
+    admission.forget(A)
+    assert admission.unreserved(SCOPE) == 10
+    admission.set_provisioned(A, 0)
+    admission.leave(ticket)
+    assert admission.running_in(SCOPE) == 0
+    enter(admission, B, 10)
+
+
 def test_running_invocations_move_with_their_function() -> None:
     admission = Admission(account_limit=10)
     tickets = enter(admission, A, 6)
@@ -182,10 +286,11 @@ class TestRates:
 
 REFS = st.sampled_from([A, B, C])
 MOVES = st.one_of(
-    st.tuples(st.just("enter"), REFS, st.booleans(), st.sampled_from(Kind)),
-    st.tuples(st.just("enter"), REFS, st.booleans(), st.sampled_from(Kind)),
+    st.tuples(st.just("enter"), REFS, st.booleans(), st.sampled_from(Kind), st.booleans()),
+    st.tuples(st.just("enter"), REFS, st.booleans(), st.sampled_from(Kind), st.booleans()),
     st.tuples(st.just("leave"), st.integers(0, 1_000)),
     st.tuples(st.just("reserve"), REFS, st.none() | st.integers(0, 8)),
+    st.tuples(st.just("provision"), REFS, st.integers(0, 4)),
     st.tuples(st.just("limit"), st.integers(0, 12)),
     st.tuples(st.just("forget"), REFS),
     st.tuples(st.just("wait"), st.integers(0, SECOND)),
@@ -202,18 +307,23 @@ def test_no_sequence_of_moves_breaks_a_cap_or_loses_a_ticket(moves: list[tuple[o
     now = NOW
     for move in moves:
         match move:
-            case ("enter", FunctionRef() as ref, bool() as new, Kind() as kind):
+            case ("enter", FunctionRef() as ref, bool() as new, Kind() as kind, bool() as provisioned):
                 before = [admission.running(r) for r in (A, B, C)]
-                answer = admission.enter(ref, now, new, kind)
+                answer = admission.enter(ref, now, new, kind, provisioned)
                 if isinstance(answer, Ticket):
                     held.append((ref, answer))
                     assert admission.running_in(SCOPE) <= admission.account_limit(SCOPE)
                     reserved = admission.reserved(ref)
                     if reserved is not None:
                         assert admission.running(ref) <= reserved
-                    else:
-                        unreserved = sum(admission.running(r) for r in (A, B, C) if admission.reserved(r) is None)
-                        assert unreserved + sum(t.is_held for t in forgotten) <= admission.unreserved(SCOPE)
+                    elif not answer.is_provisioned:
+                        unreserved = sum(
+                            not t.is_provisioned and t not in forgotten
+                            for r, t in held
+                            if admission.reserved(r) is None
+                        )
+                        gone = sum(t.is_held and not t.is_provisioned for t in forgotten)
+                        assert unreserved + gone <= admission.unreserved(SCOPE)
                 else:
                     assert answer.reason in Reason
                     assert [admission.running(r) for r in (A, B, C)] == before
@@ -222,6 +332,8 @@ def test_no_sequence_of_moves_breaks_a_cap_or_loses_a_ticket(moves: list[tuple[o
                 admission.leave(ticket)
             case ("reserve", FunctionRef() as ref, (int() | None) as n):
                 admission.set_reserved(ref, n)
+            case ("provision", FunctionRef() as ref, int() as n):
+                admission.set_provisioned(ref, n)
             case ("limit", int() as n):
                 admission.set_account_limit(SCOPE, n)
             case ("forget", FunctionRef() as ref):
@@ -238,6 +350,7 @@ def test_no_sequence_of_moves_breaks_a_cap_or_loses_a_ticket(moves: list[tuple[o
     for ref in (A, B, C):
         assert admission.running(ref) == 0
         admission.set_reserved(ref, None)
+        admission.set_provisioned(ref, 0)
     admission.set_account_limit(SCOPE, 2)
     late = now + 60 * SECOND
     assert [isinstance(admission.enter(A, late, True, Kind.SYNC), Ticket) for _ in range(3)] == [True, True, False]

@@ -1,7 +1,8 @@
 """Whatever runtimes and sandboxes do, in whatever order: each work ends once, nothing is left, nothing waits for ever.
 
 Seeded storms in virtual time. Sandboxes are slow and sometimes fail; runtimes get ready, fail, hang, exit, answer and
-fall silent; requests come in bursts on a node that is too small, while functions are updated and deleted.
+fall silent; requests of several tenants come in bursts on a node that is too small, while functions are updated and
+deleted and provisioned concurrency comes and goes.
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ from lambent.domain.clock import ManualClock
 from lambent.domain.names import FunctionRef
 from lambent.environments.channel import RuntimeEvent, RuntimeSink
 from lambent.environments.plan import FRAMES, Blueprint, StartPlan
+from lambent.environments.provisioning import NODE_SHARE
 from lambent.environments.service import EnvironmentLimits, Environments
 from lambent.environments.work import Result, Work
 from lambent.functions.model import Change, Code, Configuration, FunctionVersion, Logging
+from lambent.functions.provisioned import Wish
 from lambent.sandbox.port import Binding, Command, Exit, Limits, SandboxError, Tier, Usage
 from lambent.telemetry.lines import LineSplitter
 
@@ -48,6 +51,8 @@ class Channel:
         assert not self.is_closed
         assert self.sandbox is not None
         assert not self.sandbox.is_frozen, "an event for a frozen runtime"
+        assert self.sandbox.tenant in (None, event.tenant_id), "a sandbox that another tenant has used"
+        self.sandbox.tenant = event.tenant_id
         self.is_ready, self.event = False, event
         act = self.storm.draw({"answer": 10, "error": 3, "large": 1, "exit": 2, "silence": 1, "answer and hang": 1})
         self.storm.later(0.3, self.do, act, self.sandbox.life)
@@ -108,6 +113,7 @@ class Sandbox:
         self.storm, self.id = storm, str(number)
         self.life = 0
         self.is_frozen = False
+        self.tenant: str | None = None
         self.on_exit: Callable[[Exit], None] | None = None
         self.log = -1
 
@@ -238,6 +244,12 @@ async def storm_over(seed: int, clock: ManualClock) -> None:
     chance = random.Random(seed)
     storm = Storm(chance, failures=chance.choice((0.0, 0.0, 0.05)))
     current: dict[str, FunctionVersion | None] = {name: version_of(name, 1) for name in ("one", "two", "three")}
+    wanted: dict[str, int] = {}
+
+    def wishes(ref: FunctionRef) -> dict[str, Wish]:
+        number = wanted.get(ref.name, 0) if current[ref.name] is not None else 0
+        return {"live": Wish(number, 1, {"$LATEST": number})} if number else {}
+
     driver: Any = storm
     carriers: Any = storm
     environments = Environments(
@@ -249,6 +261,7 @@ async def storm_over(seed: int, clock: ManualClock) -> None:
         record=lambda record: None,
         current=lambda ref, qualifier: current[ref.name],
         limits=EnvironmentLimits(ENVIRONMENTS_MAX, 5.0, init_limit_s=0.4, wait_s_max=WAIT_S_MAX, blanks=0),
+        wishes=wishes,
     )
     environments.start()
     ended: dict[str, list[str]] = {}
@@ -272,12 +285,17 @@ async def storm_over(seed: int, clock: ManualClock) -> None:
             ref = FunctionRef("000000000000", "us-east-1", name)
             environments.on_change(Change("deleted" if gone else "updated", ref, None))
             continue
+        if chance.random() < 0.1:
+            wanted[name] = chance.randrange(3)
+            environments.on_change(Change("provisioned", FunctionRef("000000000000", "us-east-1", name), None))
+            continue
         if version is None:
             continue
+        tenant = chance.choice(("", "", "red", "blue"))
         request_id = str(number)
         ended[request_id] = []
-        event = RuntimeEvent(request_id, 0, "arn", "", "", "", "", "application/json", b"{}")
-        environments.submit(environments.entry(version), Work(event, TIMEOUT_S, done, failed))
+        event = RuntimeEvent(request_id, 0, "arn", "", "", "", tenant, "application/json", b"{}")
+        environments.submit(environments.entry(version, tenant), Work(event, TIMEOUT_S, done, failed))
     if chance.random() < 0.7:  # else the node is closed over running work
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(WAIT_S_MAX + TIMEOUT_S + 5):
@@ -287,6 +305,8 @@ async def storm_over(seed: int, clock: ManualClock) -> None:
         assert all(ended.values()), (
             f"{[r for r, e in ended.items() if not e]} wait for ever: {list(environments.all())}"
         )
+    provisioned = sum(environment.is_provisioned for environment in environments.all())
+    assert provisioned <= int(ENVIRONMENTS_MAX * NODE_SHARE)
     await environments.close()
     assert {request_id: len(ends) for request_id, ends in ended.items()} == dict.fromkeys(ended, 1)
     assert storm.alive == []

@@ -18,6 +18,7 @@ _numbers = count()
 @dataclass(eq=False)
 class Member:
     idle_since_ns: int = 0
+    is_provisioned: bool = False
     number: int = field(default_factory=lambda: next(_numbers))
 
 
@@ -36,6 +37,31 @@ def test_the_most_recently_used_environment_goes_first() -> None:
     assert pool.lease() is second
     assert pool.free(second, 10) is None
     assert pool.lease() is second
+
+
+def test_a_provisioned_environment_goes_before_all_others() -> None:
+    pool, (_, second) = pool_with_idle(2)
+    provisioned = Member(is_provisioned=True)
+    pool.join(provisioned)
+    assert pool.free(provisioned, 1) is None
+    assert pool.lease() is provisioned
+    assert pool.lease() is second
+
+
+def test_a_provisioned_environment_is_never_retired_for_room_or_for_its_age() -> None:
+    pool, (first,) = pool_with_idle(1)
+    provisioned = Member(is_provisioned=True)
+    pool.join(provisioned)
+    assert pool.free(provisioned, 0) is None
+    assert pool.longest_idle is first
+    assert pool.idle_before(99) == [first]
+    assert list(pool.idle_members()) == [first, provisioned]
+    pool.leave(first)
+    assert pool.longest_idle is None
+    assert not pool.needs_environment
+    pool.leave(provisioned)
+    assert pool.needs_environment
+    assert pool.is_empty
 
 
 def test_each_waiting_request_asks_for_one_start_beyond_those_under_way() -> None:

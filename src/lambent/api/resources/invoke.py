@@ -20,7 +20,6 @@ from lambent.api.wire import render
 from lambent.concurrency.admission import Kind
 from lambent.domain.clock import Clock
 from lambent.domain.errors import (
-    InvalidParameterValue,
     InvalidRequestContent,
     NotServed,
     RequestEntityTooLarge,
@@ -34,6 +33,7 @@ from lambent.domain.limits import (
 from lambent.domain.names import FunctionRef, merge_qualifier, parse_function_name
 from lambent.environments.work import Result
 from lambent.functions.model import Function, FunctionVersion
+from lambent.functions.tenancy import check_tenant
 from lambent.http import Exchange
 from lambent.identity.model import Caller
 from lambent.invocations.payload import INLINE_BYTES_MAX, check_payload
@@ -72,7 +72,14 @@ class Events(Protocol):
     """What the door needs of the queue: durable when it returns."""
 
     async def accept(
-        self, ref: FunctionRef, qualifier: str | None, *, request_id: str, trace: str, payload: bytes
+        self,
+        ref: FunctionRef,
+        qualifier: str | None,
+        *,
+        request_id: str,
+        trace: str,
+        payload: bytes,
+        tenant_id: str = "",
     ) -> None: ...
 
 
@@ -124,8 +131,7 @@ class InvokeDoor:
         if ref.account != caller.scope.account:
             authorise(self._versions, caller, ref, "InvokeFunction", qualifier)
         context = self._client_context(params.get("ClientContext"))
-        if params.get("TenantId") is not None and version.configuration.tenancy is None:
-            raise InvalidParameterValue("The tenant id is not supported for functions without tenant isolation.")
+        check_tenant(version.configuration, params.get("TenantId"))
         if params.get("DurableExecutionName") is not None:
             raise NotServed("Durable executions are not served by this version of Lambent; invoke without a name.")
         body = exchange.request.body
@@ -232,8 +238,14 @@ class InvokeDoor:
                 exchange.respond(204, [(b"x-amzn-requestid", request_id.encode())], b"")
                 return
             if kind == "Event":
-                trace = self._trace(exchange, version)
-                await self._events.accept(ref, qualifier, request_id=request_id, trace=trace, payload=body)
+                await self._events.accept(
+                    ref,
+                    qualifier,
+                    request_id=request_id,
+                    trace=self._trace(exchange, version),
+                    payload=body,
+                    tenant_id=params.get("TenantId", ""),
+                )
                 exchange.respond(202, [(b"x-amzn-requestid", request_id.encode()), _JSON], b"")
                 return
             version = await self._versions.active(ref, version.version)
