@@ -167,6 +167,14 @@ class SandboxSettings:
         default=4,
         metadata=about("Sandboxes kept ready for the next cold start, of each runtime in use.", least=0, most=1_000),
     )
+    waiting_max: int = field(
+        default=32,
+        metadata=about(
+            "Runtimes started ahead that wait in those sandboxes for a function, in all; 0: each cold start starts its own.",
+            least=0,
+            most=1_000,
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lambent.domain.names import runtime_version_arn
 from lambent.environments.failures import NO_BOOTSTRAP
-from lambent.environments.plan import Blueprint, RuntimeMissing, StartPlan
+from lambent.environments.plan import Blueprint, RuntimeMissing, StartPlan, WaitingProgram
 from lambent.functions.model import FunctionVersion
 from lambent.identity.temporary import TemporaryCredentials
 from lambent.packages.inside import find_file
@@ -24,6 +24,7 @@ class MachineBlueprints:
         self._runtimes = runtimes
         self._packages_root = packages_root
         self._client = client
+        self._programs: dict[str, WaitingProgram] = {}
 
     def blueprint(self, version: FunctionVersion) -> Blueprint:
         configuration = version.configuration
@@ -47,7 +48,17 @@ class MachineBlueprints:
             start=start,
             runtime_version=f"{identifier.family}:{identifier.version or identifier.os.lower()}.v1",
             runtime_version_arn=runtime_version_arn(version.ref.region, name),
+            waiting=self._waiting(found, version),
         )
+
+    def _waiting(self, runtime: Runtime, version: FunctionVersion) -> WaitingProgram | None:
+        """One object an image: what waits is the same for every function."""
+        if not version.configuration.is_preloaded:
+            return None
+        program = self._runtimes.waiting(runtime, version.configuration.variables)
+        if program is None:
+            return None
+        return self._programs.setdefault(runtime.image.name, WaitingProgram(*program))
 
     def _start(self, runtime: Runtime, version: FunctionVersion, origin: Origin, api_address: str) -> StartPlan:
         configuration = version.configuration

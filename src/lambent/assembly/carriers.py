@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Mapping
 from typing import cast
 
 from lambent.domain.clock import Clock
@@ -12,7 +13,7 @@ from lambent.functions.model import FunctionVersion
 from lambent.http import Application, Reaper
 from lambent.identity.model import SandboxOrigin
 from lambent.identity.temporary import TemporaryCredentials, function_arn
-from lambent.runtime_api.frame_channel import open_frame_channel
+from lambent.runtime_api.frame_channel import FrameChannel, open_frame_channel
 from lambent.runtime_api.http_door import SandboxDoor
 from lambent.sandbox.port import Sandbox
 from lambent.telemetry.attempt import Origin
@@ -30,6 +31,11 @@ class SandboxCarriers:
 
     def open_frames(self, sink: RuntimeSink) -> tuple[RuntimeChannel, socket.socket]:
         return open_frame_channel(sink)
+
+    def adopt_frames(self, sink: RuntimeSink, ours: socket.socket, env: Mapping[str, str], cwd: str) -> RuntimeChannel:
+        channel = FrameChannel(ours, sink)
+        channel.assign(env, cwd)
+        return channel
 
     def open_door(self, sandbox: Sandbox, origin: Origin, version: FunctionVersion) -> Door:
         identity = SandboxOrigin(

@@ -200,6 +200,7 @@ async def running(
                 room.environments,
                 settings.limits.idle_timeout_s,
                 blanks=settings.sandbox.blanks,
+                waiting_max=settings.sandbox.waiting_max,
                 tenant_environments_max=tenant_environments_max(settings.limits.account_concurrency),
             ),
             wishes=lambda ref: wishes(functions.get(ref)) if functions.exists(ref) else {},

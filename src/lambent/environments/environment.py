@@ -32,11 +32,11 @@ from ..sandbox.port import Binding, Command, Exit, Limits, Sandbox, SandboxError
 from ..telemetry.attempt import PROVISIONED, AttemptPart, InitRecord, LogLine, Origin, UserEvents
 from ..telemetry.lines import LineSplitter
 from ..telemetry.platform_lines import part_events
-from .blanks import Blanks
+from .blanks import Blanks, WaitingRuntime
 from .channel import RuntimeChannel
 from .failures import RESPONSE_TOO_LARGE, describe_exit, document, timed_out
 from .lifecycle import Event, State, advance
-from .plan import HTTP, Blueprint, Carriers, Door
+from .plan import HTTP, Blueprint, Carriers, Door, StartPlan
 from .work import Result, Work
 
 LOG_READ_BYTES = 65_536
@@ -116,6 +116,8 @@ class Environment:
         self._clock = shared.clock
         self._loop = asyncio.get_running_loop()
         self._sandbox: Sandbox | None = None
+        self._waiting: WaitingRuntime | None = None
+        """Came with the sandbox and has no function yet."""
         self._door: Door | None = None
         self._channel: RuntimeChannel | None = None
         self._log_fd = -1
@@ -162,11 +164,11 @@ class Environment:
             descriptors_max=RUNTIME_DESCRIPTORS_MAX,
             tmp_mb=configuration.ephemeral_mb,
         )
-        sandbox = await self._shared.blanks.take(self._blueprint.image, limits)
-        self._sandbox = sandbox
-        await sandbox.bind(Binding(self.version.code.digest, configuration.opt, limits))
+        blank = await self._shared.blanks.take(self._blueprint.image, limits, self._blueprint.waiting)
+        sandbox = self._sandbox = blank.sandbox
+        self._waiting = blank.runtime
+        await sandbox.bind(Binding(self.version.code.digest, configuration.opt, limits, is_full_speed=True))
         self._door = self._shared.carriers.open_door(sandbox, self.origin, self.version)
-        await sandbox.set_cpu(None)  # full speed until init is over
         started_ms, started_ns = self._clock.wall_ms(), self._clock.monotonic_ns()
         limit_s = self._shared.init_limit_s
         if self.is_provisioned:
@@ -212,11 +214,15 @@ class Environment:
                 if plan.carrier == HTTP:
                     assert self._door is not None
                     self._channel, theirs = self._shared.carriers.open_http(self, self._sandbox, self._door), None
+                elif self._waiting is not None:
+                    self._adopt(plan)
+                    theirs = None
                 else:
                     self._channel, theirs = self._shared.carriers.open_frames(self)
-                command = Command(plan.argv, plan.env, plan.cwd, theirs)
-                self._log_fd = await self._sandbox.start(command, self._on_exit)
-                self._has_program = True
+                if not self._has_program:
+                    command = Command(plan.argv, plan.env, plan.cwd, theirs)
+                    self._log_fd = await self._sandbox.start(command, self._on_exit)
+                    self._has_program = True
                 self._loop.add_reader(self._log_fd, self._on_log)
             outcome = await self._init_outcome(waiting, limit_s)
             if outcome[0] == "error":
@@ -231,9 +237,28 @@ class Environment:
                 self._init = None
         if outcome[0] == "ready":
             self.is_warm = True
-            async with self._steps:
-                await self._sandbox.set_cpu(self.version.configuration.memory_mb / MEMORY_MB_PER_VCPU)
+            # Not awaited: whoever waits for this environment would, and the order among the sandbox's calls is kept.
+            self._shared.owner.supervise(self._limit_cpu(), f"limit {self.id}")
         return outcome
+
+    async def _limit_cpu(self) -> None:
+        """Full speed ends with init."""
+        async with self._steps:
+            if self._sandbox is None or self.state is State.STOPPING:
+                return
+            try:
+                await self._sandbox.set_cpu(self.version.configuration.memory_mb / MEMORY_MB_PER_VCPU)
+            except SandboxError as error:
+                if not self._shared.is_lost():
+                    self._shared.owner.retire(self, f"its CPU share could not be set: {error}")
+
+    def _adopt(self, plan: StartPlan) -> None:
+        """The runtime that has waited in the blank becomes this environment's."""
+        waiting, self._waiting = self._waiting, None
+        assert waiting is not None
+        self._has_program = True
+        ours, self._log_fd = waiting.adopt(self._on_exit)
+        self._channel = self._shared.carriers.adopt_frames(self, ours, plan.env, plan.cwd)
 
     async def _init_outcome(self, waiting: asyncio.Future[Outcome], limit_s: float | None) -> Outcome:
         try:
@@ -324,6 +349,9 @@ class Environment:
             if job is not None and job is not asyncio.current_task() and not job.done():
                 await asyncio.wait([job])
         self._close_channel()
+        if self._waiting is not None:
+            self._waiting.close()
+            self._waiting = None
         if self._door is not None:
             self._door.close()
         if self._log_fd >= 0:
@@ -535,6 +563,9 @@ class Environment:
             await asyncio.wait([self._freezing])
         async with self._steps:
             self._close_channel()
+            if self._waiting is not None:  # nothing of the function could be started in it
+                self._waiting.close()
+                self._waiting = None
             await self._sandbox.reset()
         self.is_frozen = False
         self._has_program = False

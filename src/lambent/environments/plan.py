@@ -42,6 +42,17 @@ class Blueprint:
     runtime_version: str
     """As INIT_START prints it: python:3.11.v1."""
     runtime_version_arn: str
+    waiting: WaitingProgram | None = None
+    """What may wait in blanks of this image for one of these environments; None: each starts a program of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingProgram:
+    """A runtime started ahead, without a function: trusted code only, and nobody's environment."""
+
+    argv: Sequence[str]
+    env: Mapping[str, str]
+    cwd: str = "/"
 
 
 class Blueprints(Protocol):
@@ -65,6 +76,9 @@ class Carriers(Protocol):
 
     def open_frames(self, sink: RuntimeSink) -> tuple[RuntimeChannel, socket.socket]:
         """A channel over a socketpair, and the runtime's end of it."""
+
+    def adopt_frames(self, sink: RuntimeSink, ours: socket.socket, env: Mapping[str, str], cwd: str) -> RuntimeChannel:
+        """A channel over our end of a socketpair at whose other end a runtime waits; it is told what it becomes."""
 
     def open_http(self, sink: RuntimeSink, sandbox: Sandbox, door: Door) -> RuntimeChannel:
         """A channel over the Runtime API on the sandbox's listener, for one life of its runtime."""

@@ -25,10 +25,10 @@ from ..functions.provisioned import Wish
 from ..sandbox.port import SandboxDriver, SandboxError
 from ..telemetry.attempt import ON_DEMAND, PROVISIONED, AttemptPart, InitRecord, Origin, UserEvents
 from ..telemetry.lines import LineSplitter
-from .blanks import Blanks
+from .blanks import BlankLimits, Blanks
 from .environment import Environment, Surroundings
 from .lifecycle import Event, State, advance
-from .plan import Blueprint, Blueprints, Carriers
+from .plan import Blueprint, Blueprints, Carriers, RuntimeMissing
 from .pool import Pool
 from .provisioning import INIT_FAILED, RETRY_FIRST_S, Allocation, Provisioning, Standing
 from .work import Work
@@ -57,6 +57,8 @@ class EnvironmentLimits:
     is_frozen_when_idle: bool = True
     blanks: int = 0
     """Sandboxes kept ready for the next cold start, of each image in use."""
+    waiting_max: int = 0
+    """Runtimes that wait in them for a function, of all images together."""
     init_limit_s: float = INIT_LIMIT_S
     wait_s_max: float = WAIT_S_MAX
     provision_retry_s: float = RETRY_FIRST_S
@@ -121,7 +123,7 @@ class Environments:
         self._record = record
         self._current = current
         self._limits = limits
-        self._blanks = Blanks(driver, clock, limits.blanks, self.supervise)
+        self._blanks = Blanks(driver, clock, BlankLimits(limits.blanks, limits.waiting_max), self.supervise)
         gone: asyncio.Future[None] | None = getattr(driver, "gone", None)
         self._shared = Surroundings(
             blanks=self._blanks,
@@ -177,6 +179,14 @@ class Environments:
         if entry is None:
             entry = self._entries[key] = Entry(version, Pool(), self._blueprints.blueprint(version), tenant_id)
         return entry
+
+    def expect(self, version: FunctionVersion) -> None:
+        """A version that may be invoked soon: have what its cold start needs ready, where this machine can run it."""
+        try:
+            blueprint = self._blueprints.blueprint(version)
+        except RuntimeMissing:
+            return  # whoever invokes it is told
+        self._blanks.expect(blueprint.image, blueprint.waiting)
 
     def submit(self, entry: Entry, work: Work) -> None:
         """Run work now, or as soon as an environment is ready for it."""
@@ -460,6 +470,13 @@ class Environments:
         """A function was updated or deleted, or what it has provisioned: environments of what no longer serves take no new
         work, and provisioned ones are brought in line."""
         self._provisioning.look(change.ref)  # first: what becomes obsolete below is not to be replaced
+
+        """A function was updated or deleted: environments of what no longer serves take no new work; what was created
+        or updated is likely to be invoked."""
+        if change.kind == "updated" and change.version is not None and not self.is_closing:
+            current = self._current(change.ref, change.version)
+            if current is not None:
+                self.expect(current)
         for entry in self._of(change.ref):
             now = self._current(change.ref, entry.version.version)
             if now is not None and now.generation == entry.version.generation:

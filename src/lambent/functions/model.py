@@ -17,6 +17,9 @@ from ..packages.merge import tree_name
 RUNTIME_CLIENT_VARIABLE = "LAMBENT_RUNTIME_CLIENT"
 """Environment variable with which one function chooses its runtime client against the server's setting."""
 RUNTIME_CLIENTS = ("lambent", "official")
+PRELOAD_VARIABLE = "LAMBENT_PRELOAD"
+"""Environment variable with which one function chooses whether its runtime may have been started before it was needed."""
+PRELOADS = ("on", "off")
 
 UNQUALIFIED = ""
 """Key of what belongs to a function as named without a qualifier."""
@@ -151,6 +154,11 @@ class Configuration:
     def runtime_client(self) -> str | None:
         """`lambent` or `official` when the function chooses for itself; None: the server's setting decides."""
         return None if self.environment is None else self.environment.get(RUNTIME_CLIENT_VARIABLE)
+
+    @property
+    def is_preloaded(self) -> bool:
+        """Whether a runtime that waits may serve; else each environment starts an interpreter of its own."""
+        return self.variables.get(PRELOAD_VARIABLE) != "off"
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,17 @@ from ..domain.limits import (
 from ..domain.names import FunctionRef, Scope
 from ..domain.variables import RESERVED_VARIABLES
 from .attaching import NO_LAYERS, LayerIndex, attached
-from .model import RUNTIME_CLIENT_VARIABLE, RUNTIME_CLIENTS, Configuration, Durable, Image, Logging, Vpc
+from .model import (
+    PRELOAD_VARIABLE,
+    PRELOADS,
+    RUNTIME_CLIENT_VARIABLE,
+    RUNTIME_CLIENTS,
+    Configuration,
+    Durable,
+    Image,
+    Logging,
+    Vpc,
+)
 from .runtime_values import SNAP_START, check_runtime
 from .tenancy import refuse_isolated
 from .wanted import Wanted, WantedDurable, WantedLogging, WantedVpc
@@ -83,6 +93,11 @@ def check_environment(variables: Mapping[str, str]) -> None:
         raise InvalidParameterValue(
             f"The environment variable {RUNTIME_CLIENT_VARIABLE} chooses the runtime client: "
             f"{' or '.join(RUNTIME_CLIENTS)}, not {client!r}."
+        )
+    preload = variables.get(PRELOAD_VARIABLE)
+    if preload is not None and preload not in PRELOADS:
+        raise InvalidParameterValue(
+            f"The environment variable {PRELOAD_VARIABLE} is {' or '.join(PRELOADS)}, not {preload!r}."
         )
 
 

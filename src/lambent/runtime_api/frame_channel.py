@@ -6,11 +6,23 @@ import asyncio
 import logging
 import socket
 from collections import deque
+from collections.abc import Mapping
 
 from lambent.environments.channel import RuntimeEvent, RuntimeSink
 
 from .error_types import normalise_error_type
-from .frames import ERROR, INIT_ERROR, LAST_ERROR, READY, RESPONSE, Frame, FrameParser, MalformedFrame, encode_invoke
+from .frames import (
+    ERROR,
+    INIT_ERROR,
+    LAST_ERROR,
+    READY,
+    RESPONSE,
+    Frame,
+    FrameParser,
+    MalformedFrame,
+    encode_assign,
+    encode_invoke,
+)
 from .machine import Machine, Move, Refused
 
 ONE_WRITE_BYTES_MAX = 65_536
@@ -61,6 +73,10 @@ class FrameChannel:
         else:
             self._write(head)
             self._write(event.body)
+
+    def assign(self, env: Mapping[str, str], cwd: str) -> None:
+        """Tell a runtime that waited without a function which one it runs; once, before anything else."""
+        self._write(encode_assign(env, cwd))
 
     def abandon(self) -> None:
         self._machine.abandon()

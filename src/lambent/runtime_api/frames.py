@@ -7,7 +7,10 @@ ARCHITECTURE.md, "Frames".
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+import orjson
 
 from lambent.domain.limits import INVOKE_RESPONSE_BYTES_MAX
 from lambent.environments.channel import RuntimeEvent
@@ -18,6 +21,7 @@ ERROR = 3
 INIT_ERROR = 4
 READY = 5
 LAST_ERROR = 10
+ASSIGN = 11
 
 NAME_BYTES_MAX = 4_096
 """Longest string (request id, content type, error type) in a frame from a runtime."""
@@ -69,6 +73,12 @@ def encode_invoke(event: RuntimeEvent) -> bytes:
         raise ValueError(f"a string of an event exceeds 65535 bytes: {lengths}")
     length = _INVOKE_HEAD.size - 4 + sum(lengths) + len(event.body)
     return _INVOKE_HEAD.pack(length, INVOKE, event.deadline_ms, *lengths) + b"".join(strings)
+
+
+def encode_assign(env: Mapping[str, str], cwd: str) -> bytes:
+    """The ASSIGN frame: what a runtime that waited without a function becomes."""
+    document = orjson.dumps({"env": dict(env), "cwd": cwd})
+    return _U32.pack(1 + len(document)) + bytes((ASSIGN,)) + document
 
 
 class FrameParser:

@@ -6,6 +6,8 @@ and unreserved), and the values that functions see on the service. HOME is not s
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from lambent.domain.variables import RESERVED_VARIABLES
 
 from .catalogue import Identifier
@@ -77,6 +79,27 @@ def _reserved(identifier: Identifier, facts: VersionFacts) -> dict[str, str]:
         env["AWS_SECRET_ACCESS_KEY"] = facts.credentials.secret_access_key
         env["AWS_SESSION_TOKEN"] = facts.credentials.session_token
     return env
+
+
+_AT_START = ("PYTHON", "LD_", "NODE_", "LC_", "MALLOC_", "GLIBC_", "OPENSSL_", "UV_")
+"""Beginnings of names that a program reads when it starts, and not again."""
+
+
+def needs_fresh_start(own: Mapping[str, str]) -> bool:
+    """Whether a function's own variables hold something that a runtime already started would not heed."""
+    return any(name.startswith(_AT_START) or name in ("LANG", "LANGUAGE") for name in own)
+
+
+def waiting_variables(identifier: Identifier) -> dict[str, str]:
+    """What a runtime needs to start without a function; everything else comes with the function."""
+    facts = VersionFacts("", "", "", 0, "", "", "", "127.0.0.1:0")
+    names = ("TZ", "LANG", "LC_CTYPE", "PATH", "LD_LIBRARY_PATH", "PYTHONPATH", "NODE_PATH")
+    env = {name: value for name, value in _unreserved(identifier, facts).items() if name in names}
+    return env | {
+        "LAMBDA_RUNTIME_DIR": RUNTIME_DIR,
+        "_LAMBENT_CHANNEL": str(CHANNEL_DESCRIPTOR),
+        "_LAMBENT_WAITS": "1",
+    }
 
 
 def variables(identifier: Identifier, facts: VersionFacts, *, frames: bool) -> dict[str, str]:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import platform
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -155,10 +155,8 @@ class Runtimes:
         frames = runtime.client == "lambent"
         if not frames:
             argv = (*self._entries[identifier.family, identifier.version], facts.handler)
-        elif identifier.family == "python":
-            argv = (f"{LANGUAGE_DIR}/bin/python{interpreter.version}", "-S", f"{RUNTIME_DIR}/bootstrap.py")
         else:
-            argv = (f"{LANGUAGE_DIR}/bin/node", f"{RUNTIME_DIR}/index.mjs")
+            argv = _own_client(identifier, interpreter)
         env = environment.variables(identifier, facts, frames=frames)
         if frames and identifier.family == "python":
             env["_LAMBENT_LAYERS"] = LAYERS_ROOT
@@ -168,6 +166,22 @@ class Runtimes:
         if wrapper:
             argv = (*_WRAP, wrapper, *argv)
         return Plan((argv,), env, "frames" if frames else "http")
+
+    def waiting(self, runtime: Runtime, own: Mapping[str, str]) -> tuple[tuple[str, ...], Mapping[str, str]] | None:
+        """Program and variables with which `runtime` starts ahead and waits for a function that has these variables of
+        its own; None where such a function needs a start of its own."""
+        if runtime.client != "lambent" or runtime.interpreter is None:
+            return None
+        if "AWS_LAMBDA_EXEC_WRAPPER" in own or environment.needs_fresh_start(own):
+            return None
+        argv = _own_client(runtime.identifier, runtime.interpreter)
+        return argv, environment.waiting_variables(runtime.identifier)
+
+
+def _own_client(identifier: Identifier, interpreter: Interpreter) -> tuple[str, ...]:
+    if identifier.family == "python":
+        return (f"{LANGUAGE_DIR}/bin/python{interpreter.version}", "-S", f"{RUNTIME_DIR}/bootstrap.py")
+    return (f"{LANGUAGE_DIR}/bin/node", f"{RUNTIME_DIR}/index.mjs")
 
 
 def _how_to_get(identifier: Identifier) -> str:

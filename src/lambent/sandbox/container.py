@@ -55,11 +55,11 @@ class ContainerSandbox:
         return self._listener
 
     async def bind(self, binding: Binding) -> None:
-        """Limits hold from here on; the CPU quota too, unless `set_cpu(None)` lifts it again."""
+        """Limits hold from here on; the CPU quota too, unless full speed is asked for."""
         await self._call(
             wire.BIND,
             limits=binding.limits,
-            vcpus=binding.limits.cpu_vcpus,
+            vcpus=None if binding.is_full_speed else binding.limits.cpu_vcpus,
             task=binding.task,
             opt=binding.opt,
         )
@@ -198,6 +198,11 @@ class ContainerDriver:
                 self._loop.remove_reader(pidfd)
                 os.close(pidfd)
             process.wait()
+
+    @property
+    def binds_running(self) -> bool:
+        """Where the kernel counts memory by group; else a limit is the process's own, set when it starts."""
+        return self._spawner.groups.directory("memory") is not None
 
     @property
     def gone(self) -> asyncio.Future[None]:

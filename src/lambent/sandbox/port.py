@@ -52,6 +52,8 @@ class Binding:
     opt: str | None
     """Digest of the merged layer tree mounted read-only at /opt, or None."""
     limits: Limits
+    is_full_speed: bool = False
+    """The CPU share is not limited before `set_cpu` says so: an init phase follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,8 @@ class Sandbox(Protocol):
         """A listening TCP socket made inside the sandbox and owned by the server."""
 
     async def bind(self, binding: Binding) -> None:
-        """Mount code and set limits; once per sandbox, before the first start."""
+        """Mount code and set limits; once per sandbox. Before the first start, or where the driver `binds_running`
+        under a program that has waited for it."""
 
     async def set_cpu(self, vcpus: float | None) -> None:
         """Set the CPU share in cores; None lifts it (full speed, for the init phase)."""
@@ -148,6 +151,10 @@ class Tier:
 
 class SandboxDriver(Protocol):
     tier: Tier
+
+    @property
+    def binds_running(self) -> bool:
+        """Whether a program may be started before its sandbox is bound, and all limits hold for it from then on."""
 
     async def create(self, image: str, limits: Limits) -> Sandbox:
         """A blank sandbox on a root image (a name that the driver was opened with)."""

@@ -43,6 +43,8 @@ MISSING = (
 class ProcessDriver:
     """Sandboxes that are process groups. Needs nothing but a Unix."""
 
+    binds_running = False
+
     def __init__(self, packages_root: Path, images: Sequence[Image], state_dir: Path) -> None:
         self.tier = Tier("process", MISSING)
         self._packages_root = packages_root

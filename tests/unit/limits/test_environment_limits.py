@@ -20,7 +20,7 @@ from lambent.domain.limits import (
     RUNTIME_DESCRIPTORS_MAX,
     RUNTIME_PROCESSES_MAX,
 )
-from lambent.environments.blanks import Blanks
+from lambent.environments.blanks import BlankLimits, Blanks
 from lambent.environments.channel import RuntimeEvent
 from lambent.environments.environment import (
     GONE_GRACE_S,
@@ -197,7 +197,7 @@ def play(body: Callable[[World, Environment], Awaitable[None]]) -> None:
         world = World(clock)
         anything: Any = world
         shared = Surroundings(
-            blanks=Blanks(anything, clock, 0, world.supervise),
+            blanks=Blanks(anything, clock, BlankLimits(0, 0), world.supervise),
             carriers=anything,
             clock=clock,
             new_splitter=lambda _: LineSplitter(rate=rate()),
@@ -238,7 +238,9 @@ def test_a_sandbox_has_the_published_limits_and_its_share_of_the_processor() -> 
         limits = sandbox.bound.limits
         assert (limits.processes_max, limits.descriptors_max) == (RUNTIME_PROCESSES_MAX, RUNTIME_DESCRIPTORS_MAX)
         assert limits.cpu_vcpus == 1_769 / MEMORY_MB_PER_VCPU == 1.0
-        assert sandbox.asked == ["cpu None", "start", "cpu 1.0"]
+        assert sandbox.bound.is_full_speed, "until init is over"
+        await world.settled()
+        assert sandbox.asked == ["start", "cpu 1.0"]
 
     play(body)
 

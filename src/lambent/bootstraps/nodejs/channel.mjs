@@ -10,6 +10,7 @@ const ERROR = 3;
 const INIT_ERROR = 4;
 const READY = 5;
 const LAST_ERROR = 10;
+const ASSIGN = 11;
 
 /** Bytes of an INVOKE frame before its first string: length, type, deadline, six lengths. */
 const EVENT_HEAD = 25;
@@ -18,13 +19,11 @@ export class Channel {
   #socket;
   #parts = [];
   #have = 0;
-  #facts = {
-    functionVersion: process.env.AWS_LAMBDA_FUNCTION_VERSION,
-    functionName: process.env.AWS_LAMBDA_FUNCTION_NAME,
-    memoryLimitInMB: process.env.AWS_LAMBDA_FUNCTION_MEMORY_SIZE,
-    logGroupName: process.env.AWS_LAMBDA_LOG_GROUP_NAME,
-    logStreamName: process.env.AWS_LAMBDA_LOG_STREAM_NAME,
-  };
+  #facts;
+  #assigned;
+  #assignment = new Promise((resolve) => {
+    this.#assigned = resolve; // it may come before anybody waits for it
+  });
 
   /** Called with each event: an object with `requestId`, `text` (JSON) and what the context is made of. */
   onevent = null;
@@ -40,7 +39,23 @@ export class Channel {
 
   /** The fields of the context that are the same for every invocation. */
   get facts() {
+    this.#facts ??= {
+      functionVersion: process.env.AWS_LAMBDA_FUNCTION_VERSION,
+      functionName: process.env.AWS_LAMBDA_FUNCTION_NAME,
+      memoryLimitInMB: process.env.AWS_LAMBDA_FUNCTION_MEMORY_SIZE,
+      logGroupName: process.env.AWS_LAMBDA_LOG_GROUP_NAME,
+      logStreamName: process.env.AWS_LAMBDA_LOG_STREAM_NAME,
+    };
     return this.#facts;
+  }
+
+  /** What a runtime that was started without a function becomes: `{env, cwd}`. */
+  assignment() {
+    this.#socket.ref();
+    return this.#assignment.then((assigned) => {
+      this.#socket.unref();
+      return assigned;
+    });
   }
 
   #receive(chunk) {
@@ -63,6 +78,10 @@ export class Channel {
   }
 
   #event(frame) {
+    if (frame[4] === ASSIGN) {
+      this.#assigned(JSON.parse(frame.toString("utf8", 5)));
+      return;
+    }
     if (frame.length !== frame.readUInt32LE(0) + 4 || frame[4] !== INVOKE) {
       throw new Error("lambent: one event was expected on the channel");
     }

@@ -19,6 +19,11 @@ const UNHANDLED_REJECTION = 128;
 const UNCAUGHT_EXCEPTION = 129;
 
 const channel = new Channel(Number(process.env._LAMBENT_CHANNEL));
+if (process.env._LAMBENT_WAITS !== undefined) {
+  const { become, rehearse } = await import("./wait.mjs");
+  await rehearse();
+  become(await channel.assignment());
+}
 delete process.env._LAMBENT_CHANNEL;
 patchConsole();
 

@@ -56,7 +56,7 @@ export const invokeStore = {
 
 const requestId = () => current.requestId ?? (MODERN ? "-" : undefined);
 
-const isJson = process.env.AWS_LAMBDA_LOG_FORMAT?.toUpperCase() === "JSON";
+let isJson = false; // known once the console is patched: a waiting runtime learns its environment late
 
 function textLine(level, message, parameters) {
   // A template, not join(): before the first event the id is the word "undefined".
@@ -92,6 +92,7 @@ function jsonLine(level, message, parameters) {
 
 /** Make `console` write the service's lines; a line break inside a message becomes a carriage return. */
 export function patchConsole() {
+  isJson = process.env.AWS_LAMBDA_LOG_FORMAT?.toUpperCase() === "JSON";
   const line = isJson ? jsonLine : textLine;
   const least = LEVELS[process.env.AWS_LAMBDA_LOG_LEVEL?.toUpperCase()] ?? LEVELS.TRACE;
   const writer = (level) =>

@@ -18,7 +18,7 @@ READ_BYTES = 65536
 FRAME_BYTES_MAX = 1 << 28
 """Longest frame taken for real; beyond it the channel is out of step."""
 
-INVOKE, RESPONSE, ERROR, INIT_ERROR, READY = 1, 2, 3, 4, 5
+INVOKE, RESPONSE, ERROR, INIT_ERROR, READY, ASSIGN = 1, 2, 3, 4, 5, 11
 
 _EVENT = Struct("<IBQ6H")
 _HEAD = Struct("<IBH")
@@ -31,6 +31,13 @@ _OWN_IMPORTS = frozenset(
     "numbers operator re reprlib string textwrap threading token tokenize traceback types warnings weakref".split()
 )
 """Modules that the runtime relies on: a file of that name in a package does not take their place."""
+
+
+_PRELOADED = (
+    "json logging datetime decimal re base64 hashlib hmac uuid random collections functools itertools enum dataclasses "
+    "typing pathlib tempfile traceback urllib.parse urllib.request http.client ssl socket"
+).split()
+"""What most functions import: a runtime that waits for its function has it loaded already."""
 
 
 class _Finder:
@@ -120,6 +127,8 @@ def main():
     """Run the function named by `_HANDLER` for the platform at the other end of `_LAMBENT_CHANNEL`."""
     environ = os.environ
     channel = Channel(int(environ.pop("_LAMBENT_CHANNEL")))
+    if environ.pop("_LAMBENT_WAITS", None) is not None:
+        _wait(channel, environ)
     _prepare_interpreter(environ)
     # Kept here: a function may put something else in their place, and what it wrote before must not be lost.
     streams = sys.stdout, sys.stderr
@@ -128,6 +137,71 @@ def main():
         stream.flush()
     channel.send(_HEAD.pack(1, READY, 0)[:5])
     serve(channel, handler, streams)
+
+
+def _wait(channel, environ):
+    """Get ready for whatever function comes, then take its environment; ends the process where the platform has gone."""
+    import gc
+
+    before = set(sys.modules)
+    for name in _PRELOADED:
+        __import__(name)
+    from . import (
+        faults,  # noqa: F401
+        logs,
+    )
+
+    loads = sys.modules["json"].loads
+    _rehearse(environ)
+    # What is here now stays: a later collection need not look at it, and copies no page of it.
+    gc.collect()
+    gc.freeze()
+    frame = channel.receive()
+    if frame[4] != ASSIGN:
+        raise SystemExit("lambent: a frame of type %d where an assignment was expected" % frame[4])
+    assigned = loads(frame[5:].decode())
+    coerced = environ.get("LC_CTYPE")  # by the interpreter itself, where the locale that is asked for is not there
+    environ.clear()
+    if coerced is not None:
+        environ["LC_CTYPE"] = coerced
+    environ.update(assigned["env"])
+    environ.pop("_LAMBENT_CHANNEL", None)
+    sys.modules["time"].tzset()
+    os.chdir(assigned["cwd"])
+    _forget_what_is_shipped(before)
+    logs.configure()
+
+
+def _rehearse(environ):
+    """Run what an init phase and an invocation run, so that its pages and caches are there."""
+    names = ["_LAMBENT_REHEARSAL_%d" % number for number in range(24)]
+    environ.update((name, name) for name in names)
+    for name in names:
+        del environ[name]
+    os.listdir("/")
+    for _ in range(3):
+        handler = find("_lambent_runtime.rehearsal.handler")
+        context = contexts.LambdaContext(contexts.facts(), "rehearsal", 0, None, None, None, None)
+        values.encode(handler(values.decode('{"a": [1, 2.5, "b", null]}'), context)).encode()
+        del sys.modules["_lambent_runtime.rehearsal"]
+
+
+def _forget_what_is_shipped(before):
+    """Modules that were loaded while waiting do not take the place of the function's own."""
+    shipped = set()
+    version = sys.version_info[:2]
+    for directory in (
+        os.environ.get("LAMBDA_TASK_ROOT", "/var/task"),
+        "/opt/python/lib/python%d.%d/site-packages" % version,
+        "/opt/python",
+    ):
+        try:
+            shipped.update(name.partition(".")[0] for name in os.listdir(directory))
+        except OSError:
+            continue  # no layer brings such a directory
+    shipped -= _OWN_IMPORTS
+    for name in [name for name in sys.modules if name not in before and name.partition(".")[0] in shipped]:
+        del sys.modules[name]
 
 
 def _prepare_interpreter(environ):

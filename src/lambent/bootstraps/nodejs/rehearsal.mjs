@@ -1,0 +1,2 @@
+/** What a waiting runtime runs to have run something. */
+export const handler = async (event) => event;
