@@ -25,6 +25,14 @@ def own_server(base: Path) -> Iterator[RunningServer]:
 
 
 @pytest.fixture
+def plain_server(base: Path) -> Iterator[RunningServer]:
+    """A server that keeps nothing ready: what it holds is its environments'."""
+    server = start_server(base / "data", "--set", "sandbox.blanks=0")
+    yield server
+    server.stop()
+
+
+@pytest.fixture
 def threads() -> Iterator[ThreadPoolExecutor]:
     with ThreadPoolExecutor(16) as pool:
         yield pool

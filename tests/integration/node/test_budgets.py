@@ -29,17 +29,15 @@ def descriptors(pid: int) -> list[str]:
 
 
 def test_an_idle_environment_costs_three_descriptors_at_most(
-    own_server: RunningServer, threads: ThreadPoolExecutor
+    plain_server: RunningServer, threads: ThreadPoolExecutor
 ) -> None:
-    pid = own_server.process.pid
-    with Clients(own_server) as clients:
-        with function(clients.lambda_, SLEEP, Timeout=60) as first:
-            clients.invoke(first, 0)  # the first use makes the blanks, which stay
+    pid = plain_server.process.pid
+    with Clients(plain_server) as clients:
         with function(clients.lambda_, SLEEP, Timeout=60) as name:
             clients.invoke(name, 0)
             before = len(seen(lambda: settled(pid)))
         with function(clients.lambda_, SLEEP, Timeout=60) as name:
-            running = [threads.submit(invoke_once, own_server, name) for _ in range(ENVIRONMENTS)]
+            running = [threads.submit(invoke_once, plain_server, name) for _ in range(ENVIRONMENTS)]
             assert all(call.result() == 3 for call in running)
             after = len(seen(lambda: settled(pid)))
             environments = len(
