@@ -125,6 +125,31 @@ def test_layers_are_mounted_at_opt(world: World) -> None:
     world.run(body())
 
 
+def test_code_and_limits_come_under_a_program_that_waits_for_them(world: World) -> None:
+    if not world.driver.binds_running:
+        pytest.skip(f"the {world.kind} driver binds before it starts, on this machine")
+    code = (
+        "import os, sys; before = os.listdir('/var/task'); print('waits', flush=True); sys.stdin.readline();"
+        "os.chdir('/var/task'); print(before, open('code.txt').read().strip(), flush=True); b = bytearray(96 << 20)"
+    )
+
+    async def body() -> None:
+        sandbox = await world.blank()
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        with ours:
+            code_over_channel = code.replace("sys.stdin.readline()", "os.read(3, 9)")
+            started = await world.start(sandbox, PYTHON, "-I", "-S", "-c", code_over_channel, cwd="/", channel=theirs)
+            await started.read(until=b"waits")
+            await sandbox.bind(Binding(CODE, None, replace(LIMITS, memory_mb=48)))
+            ours.send(b"go")
+            text = await started.read()
+        assert text.strip() == "[] the code"
+        assert (await started.ended).out_of_memory, "the limit that came later holds"
+
+    world.run(body())
+
+
 def test_an_unknown_package_or_image_is_refused(world: World) -> None:
     async def body() -> None:
         sandbox = await world.blank()
