@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 
 import pytest
@@ -95,3 +96,169 @@ def test_account_settings(wire: Wire) -> None:
     mine.ok("DELETE", f"/2018-10-31/layers/{layer}/versions/1")
     mine.ok("DELETE", f"{FUNCTIONS}/{name}")
     assert settings() == empty
+
+
+PROVISIONED = "/2019-09-30/functions/{pc}/provisioned-concurrency"
+NO_CONFIG = "No Provisioned Concurrency Config found for this function"
+
+
+def provision(number: int) -> dict[str, int]:
+    return {"ProvisionedConcurrentExecutions": number}
+
+
+@pytest.fixture(scope="module")
+def provisioned(wire: Wire) -> dict[str, str]:
+    """A function with three versions, the first through the alias `live`, the second by itself; 10 are reserved."""
+    name = wire.make("provisioned")
+    wire.publish(name)
+    wire.publish(name, OTHER_ZIP)
+    wire.publish(name, ZIP)
+    for alias, version in (("live", "1"), ("second", "2"), ("free", "3"), ("tip", "$LATEST")):
+        wire.alias(name, alias, version)
+    path = PROVISIONED.replace("{pc}", name)
+    assert wire("PUT", f"{path}?Qualifier=live", provision(1)).status == 202
+    assert wire("PUT", f"{path}?Qualifier=2", provision(2)).status == 202
+    wire.ok("PUT", f"/2017-10-31/functions/{name}/concurrency", reserve(10))
+    return {"pc": name, "arn": wire.arn(name), "no": wire.arn("no")}
+
+
+@rows(
+    Row(
+        "9.2 no configuration, Get",
+        f"GET {PROVISIONED}?Qualifier=3",
+        None,
+        "ProvisionedConcurrencyConfigNotFoundException",
+        NO_CONFIG,
+    ),
+    Row("9.2 no configuration, Delete", f"DELETE {PROVISIONED}?Qualifier=3", status=204),
+    *(
+        Row(
+            f"9.2 {method} on $LATEST",
+            f"{method} {PROVISIONED}?Qualifier=$LATEST",
+            None,
+            IPV,
+            "The function resource provided must be an alias or a published version.",
+        )
+        for method in ("GET", "DELETE")
+    ),
+    Row(
+        "9.2 Put on $LATEST",
+        f"PUT {PROVISIONED}?Qualifier=$LATEST",
+        provision(1),
+        IPV,
+        "Provisioned Concurrency Configs cannot be applied to unpublished function versions.",
+    ),
+    Row(
+        "9.2 number below 1, before anything else",
+        "PUT /2019-09-30/functions/no/provisioned-concurrency?Qualifier=$LATEST",
+        provision(0),
+        VAL,
+        one("'0'", "provisionedConcurrentExecutions", at_least(1)),
+    ),
+    *(
+        Row(f"9.2 {what}, {method}", f"{method} {path}", provision(1) if method == "PUT" else None, RNF, message)
+        for method in ("PUT", "GET", "DELETE")
+        for what, path, message in (
+            ("alias missing", f"{PROVISIONED}?Qualifier=no", "Cannot find alias arn: {arn}:no"),
+            ("version missing", f"{PROVISIONED}?Qualifier=9", "Function not found: {arn}:9"),
+            (
+                "function missing with an alias",
+                PROVISIONED.replace("{pc}", "no") + "?Qualifier=live",
+                "Cannot find alias arn: {no}:live",
+            ),
+            (
+                "function missing with a version",
+                PROVISIONED.replace("{pc}", "no") + "?Qualifier=1",
+                "Function not found: {no}:1",
+            ),
+        )
+    ),
+    Row(
+        "9.2 function missing, List",
+        f"GET {PROVISIONED.replace('{pc}', 'no')}?List=ALL",
+        None,
+        RNF,
+        "Function not found: {no}",
+    ),
+    Row(
+        "9.2 the alias's version has its own",
+        f"PUT {PROVISIONED}?Qualifier=second",
+        provision(1),
+        "ResourceConflictException",
+        "Alias can't be used for Provisioned Concurrency configuration on an already Provisioned version",
+    ),
+    Row(
+        "9.2 the version's alias has one",
+        f"PUT {PROVISIONED}?Qualifier=1",
+        provision(1),
+        "ResourceConflictException",
+        "Version is pointed by a Provisioned Concurrency alias",
+    ),
+    Row(
+        "9.2 above the function's reserved concurrency",
+        f"PUT {PROVISIONED}?Qualifier=3",
+        provision(8),
+        IPV,
+        "Requested Provisioned Concurrency should not be greater than the reservedConcurrentExecution for function",
+    ),
+    Row(
+        "9.1 below what is provisioned",
+        "PUT /2017-10-31/functions/{pc}/concurrency",
+        reserve(2),
+        IPV,
+        " ReservedConcurrentExecutions  2 should not be lower than function's total provisioned concurrency [3].",
+        typed=False,
+    ),
+)
+def test_provisioned_concurrency(wire: Wire, provisioned: dict[str, str], row: Row) -> None:
+    hold(wire, row, provisioned)
+
+
+def test_what_is_left_of_the_account_for_provisioned_concurrency(wire: Wire) -> None:
+    """§9.2: the account's unreserved, and its minimum."""
+    mine = Wire(wire.url, f"{int(wire.account) + 2:012d}")
+    name = mine.make("whole")
+    mine.publish(name)
+    names = {"pc": name}
+    put = f"PUT {PROVISIONED}?Qualifier=1"
+    above = "Specified ConcurrentExecutions for function is greater than account's unreserved concurrency [1000]."
+    hold(mine, Row("above", put, provision(1_001), IPV, above, typed=False), names)
+    least = (
+        "Specified ConcurrentExecutions for function decreases account's UnreservedConcurrentExecution below its minimum "
+        "value of [100]."
+    )
+    hold(mine, Row("least", put, provision(901), IPV, least, typed=False), names)
+
+
+def test_the_answers_about_provisioned_concurrency(wire: Wire, provisioned: dict[str, str]) -> None:
+    """§9.2: the members of Put, Get and List, and the form of the time; a second Put is IN_PROGRESS again."""
+    path = PROVISIONED.replace("{pc}", provisioned["pc"])
+    reply = wire("PUT", f"{path}?Qualifier=live", provision(1))
+    assert reply.status == 202
+    counts = {f"{what}ProvisionedConcurrentExecutions" for what in ("Requested", "Available", "Allocated")}
+    assert set(reply.document) == {*counts, "Status", "LastModified"}
+    assert reply.document["Status"] == "IN_PROGRESS"
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+0000", reply.document["LastModified"])
+    got = wire.ok("GET", f"{path}?Qualifier=live")
+    assert got["RequestedProvisionedConcurrentExecutions"] == 1
+    listed = wire.ok("GET", f"{path}?List=ALL")["ProvisionedConcurrencyConfigs"]
+    assert {one["FunctionArn"] for one in listed} == {f"{provisioned['arn']}:live", f"{provisioned['arn']}:2"}
+
+
+def test_a_versions_revision_id_changes_with_its_provisioned_concurrency(wire: Wire) -> None:
+    """§3.3: put on the version, or on an alias that points to it; $LATEST and the alias keep theirs."""
+    name = wire.make("revised")
+    wire.publish(name)
+    alias = wire.alias(name, "live")
+    latest = wire.settled(name)["RevisionId"]
+    before = wire.get(name, "1")["RevisionId"]
+    path = PROVISIONED.replace("{pc}", name)
+    assert wire("PUT", f"{path}?Qualifier=live", provision(1)).status == 202
+    by_alias = wire.get(name, "1")["RevisionId"]
+    wire.ok("DELETE", f"{path}?Qualifier=live", status=204)
+    assert wire("PUT", f"{path}?Qualifier=1", provision(1)).status == 202
+    by_itself = wire.get(name, "1")["RevisionId"]
+    assert len({before, by_alias, by_itself}) == 3
+    assert wire.get(name)["RevisionId"] == latest
+    assert wire.ok("GET", f"{FUNCTIONS}/{name}/aliases/live")["RevisionId"] == alias["RevisionId"]
+    wire.ok("DELETE", f"{path}?Qualifier=1", status=204)
