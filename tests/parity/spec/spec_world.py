@@ -120,7 +120,7 @@ class Wire:
         """A minimal CreateFunction with `members` added; None takes a member away."""
         body: dict[str, Any] = {
             "FunctionName": name,
-            "Runtime": "python3.13",
+            "Runtime": "python3.11",
             "Handler": "app.handler",
             "Role": self.role,
             "Code": {"ZipFile": b64encode(ZIP).decode()},

@@ -79,7 +79,7 @@ def names(wire: Wire) -> dict[str, str]:
 
 
 def creation(**members: Any) -> dict[str, Any]:
-    base = {"FunctionName": "{free}", "Runtime": "python3.13", "Handler": "app.handler", "Role": "{role}"}
+    base = {"FunctionName": "{free}", "Runtime": "python3.11", "Handler": "app.handler", "Role": "{role}"}
     return {key: one for key, one in {**base, "Code": {"ZipFile": BASE64}, **members}.items() if one is not None}
 
 
@@ -182,7 +182,7 @@ MEASURED = json.dumps(variables(4_097)["Variables"], separators=(",", ":"))
             IPV,
             "Please don't provide Handler or Runtime or Layer when the intended function PackageType is Image.",
         )
-        for members in ({"Runtime": "python3.13"}, {"Handler": "a.b"}, {"Layers": ["{layer}:1"]})
+        for members in ({"Runtime": "python3.11"}, {"Handler": "a.b"}, {"Layers": ["{layer}:1"]})
     ),
     Row("4.2 no source", CREATE, creation(Code={}), IPV, "Please provide a source for function code."),
     Row("4.2 no source in an update", CODE, {}, IPV, "Please provide a source for function code."),
@@ -517,7 +517,7 @@ def test_a_runtime_nobody_knows_ends_with_what_it_could_be(wire: Wire) -> None:
         ),
         pytest.param(
             {},
-            {"SnapStart": {"ApplyOn": "PublishedVersions"}},
+            {"Runtime": "python3.13", "SnapStart": {"ApplyOn": "PublishedVersions"}},
             "SnapStart",
             {"ApplyOn": "PublishedVersions", "OptimizationStatus": "Off"},
             id="4.10 SnapStart on $LATEST",

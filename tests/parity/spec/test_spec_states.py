@@ -340,7 +340,7 @@ def test_a_minimal_creation(wire: Wire) -> None:
     assert shown == {
         "FunctionName": name,
         "FunctionArn": wire.arn(name),
-        "Runtime": "python3.13",
+        "Runtime": "python3.11",
         "Role": wire.role,
         "Handler": "app.handler",
         "CodeSize": len(ZIP),

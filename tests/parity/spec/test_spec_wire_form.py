@@ -242,7 +242,7 @@ ALIASES = "POST " + FUNCTIONS + "/{name}/aliases"
 
 
 def creation(**members: Any) -> dict[str, Any]:
-    base = {"FunctionName": "{free}", "Runtime": "python3.13", "Handler": "app.handler", "Role": "{role}"}
+    base = {"FunctionName": "{free}", "Runtime": "python3.11", "Handler": "app.handler", "Role": "{role}"}
     document = {**base, "Code": {"ZipFile": b64encode(ZIP).decode()}, **members}
     return {key: value for key, value in document.items() if value is not None}
 
