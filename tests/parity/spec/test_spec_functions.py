@@ -654,6 +654,16 @@ def test_deletion_of_a_version_with_aliases(wire: Wire) -> None:
     hold(wire, row, {"name": name})
 
 
+def test_what_a_list_shows(wire: Wire) -> None:
+    """§4.8: all that Get shows, but the states and the runtime's version."""
+    name = wire.make("shown", Environment={"Variables": {"AB": "c"}}, Description="d", Tags={"a": "b"})
+    whole = wire.settled(name)
+    hidden = {"State", "LastUpdateStatus", "RuntimeVersionConfig"}
+    assert hidden <= whole.keys()
+    (shown,) = (one for one in wire.ok("GET", FUNCTIONS)["Functions"] if one["FunctionName"] == name)
+    assert shown == {key: value for key, value in whole.items() if key not in hidden}
+
+
 def test_listing_of_other_regions(wire: Wire) -> None:
     """§4.8: MasterRegion goes with ALL; a service without edge replicas has nothing of elsewhere."""
     assert wire.ok("GET", f"{FUNCTIONS}?MasterRegion=eu-west-1&FunctionVersion=ALL") == {"Functions": []}

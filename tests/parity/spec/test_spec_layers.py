@@ -6,6 +6,8 @@ import hashlib
 import json
 import re
 from base64 import b64encode
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -290,6 +292,21 @@ def test_the_policy(wire: Wire) -> None:
     for sid in "stu":
         wire.ok("DELETE", f"{path}/{sid}", status=204)
     assert wire("GET", path).status == 404
+
+
+def test_one_winner_per_revision_id(wire: Wire) -> None:
+    """§8.6: of fifty grants that know the same RevisionId one is served."""
+    name = unique("contended")
+    publish(wire, name)
+    path = f"{LAYERS}/{name}/versions/1/policy"
+    revision = wire.ok("POST", path, grant(), 201)["RevisionId"]
+
+    def write(number: int) -> int:
+        return wire("POST", f"{path}?RevisionId={revision}", grant(StatementId=f"s{number}")).status
+
+    with ThreadPoolExecutor(50) as pool:
+        assert Counter(pool.map(write, range(50))) == {201: 1, 412: 49}
+    assert wire.ok("GET", path)["Policy"].count('"Sid"') == 2
 
 
 def test_a_function_keeps_a_deleted_layer_version(wire: Wire) -> None:

@@ -490,7 +490,11 @@ def test_a_throttle(wire: Wire) -> None:
 
 @pytest.mark.parametrize(
     ("operation", "method", "path"),
-    [("CreateFunction", "POST", FUNCTIONS), ("UpdateFunctionCode", "PUT", FUNCTIONS + "/f/code")],
+    [
+        ("CreateFunction", "POST", FUNCTIONS),
+        ("UpdateFunctionCode", "PUT", FUNCTIONS + "/f/code"),
+        ("PublishLayerVersion", "POST", "/2018-10-31/layers/l/versions"),
+    ],
 )
 def test_a_request_that_is_too_large(wire: Wire, operation: str, method: str, path: str) -> None:
     """§4.4: the whole request has a limit of its own; the operation is named."""
