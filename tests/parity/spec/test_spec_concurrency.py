@@ -230,6 +230,27 @@ def test_what_is_left_of_the_account_for_provisioned_concurrency(wire: Wire) -> 
     hold(mine, Row("least", put, provision(901), IPV, least, typed=False), names)
 
 
+def test_provisioned_concurrency_alone_is_set_aside_too(wire: Wire) -> None:
+    """§17: as reserved concurrency is; where both are set, the reserved one counts."""
+    mine = Wire(wire.url, f"{int(wire.account) + 3:012d}")
+
+    def unreserved() -> int:
+        limits: dict[str, int] = mine.ok("GET", "/2016-08-19/account-settings")["AccountLimit"]
+        return limits["UnreservedConcurrentExecutions"]
+
+    name = mine.make("aside")
+    mine.publish(name)
+    path = PROVISIONED.replace("{pc}", name) + "?Qualifier=1"
+    mine.ok("PUT", path, provision(2))
+    assert unreserved() == 998
+    mine.ok("PUT", f"/2017-10-31/functions/{name}/concurrency", reserve(5))
+    assert unreserved() == 995
+    mine.ok("DELETE", path, status=204)
+    assert unreserved() == 995
+    mine.ok("DELETE", f"{FUNCTIONS}/{name}", status=204)
+    assert unreserved() == 1_000
+
+
 def test_the_answers_about_provisioned_concurrency(wire: Wire, provisioned: dict[str, str]) -> None:
     """§9.2: the members of Put, Get and List, and the form of the time; a second Put is IN_PROGRESS again."""
     path = PROVISIONED.replace("{pc}", provisioned["pc"])
