@@ -37,6 +37,7 @@ from lambent.api.resources import signing as signing_resource
 from lambent.api.resources import sts as sts_resource
 from lambent.api.resources import tags as tags_resource
 from lambent.api.resources.invoke import InvokeDoor
+from lambent.api.sizes import read_limit
 from lambent.concurrency.admission import Admission
 from lambent.domain.clock import Clock, SystemClock
 from lambent.domain.errors import ResourceNotFound
@@ -313,7 +314,8 @@ async def running(
 
         keeper = asyncio.get_running_loop().create_task(_keep(in_use, packages, records, retention, clock))
         stack.push_async_callback(_end, keeper)
-        http_limits = HttpLimits(connections=room.connections)
+        # The door reads beyond the published limits, to say which of them a request exceeds.
+        http_limits = HttpLimits(connections=room.connections, body_bytes=read_limit("CreateFunction"))
         server = await serve(door, listener, http_limits, reaper=reaper)
         stack.callback(server.close)
         yield Node(endpoint, door, environments, invocations, server)

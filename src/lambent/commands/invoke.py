@@ -6,12 +6,16 @@ import base64
 import re
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from .failures import FAILED, Failed
 from .output import is_terminal, say, working
 from .remote import client, name_argument, remote
+
+if TYPE_CHECKING:
+    from lambent.client import ApiError, Client
 
 _REPORT = re.compile(
     r"^REPORT RequestId: (?P<request_id>\S+)\tDuration: (?P<duration>[\d.]+) ms\tBilled Duration: (?P<billed>\d+) ms\t"
@@ -66,9 +70,14 @@ def command(
     The status is 1 when the function itself failed; the end of its log is printed then. With --json the whole result
     is one document.
     """
+    from lambent.client import ApiError
+
     sent = payload_of(payload)
     with client(endpoint, region) as server, working(f"Running {name}"):
-        reply = server.invoke(name, sent, event=event, qualifier=qualifier)
+        try:
+            reply = server.invoke(name, sent, event=event, qualifier=qualifier)
+        except ApiError as error:
+            raise _refused(error, server, name, qualifier) from None
     log = base64.b64decode(reply.headers.get("x-amz-log-result", "")).decode("utf-8", "replace")
     failure = reply.headers.get("x-amz-function-error")
     request_id = reply.headers.get("x-amzn-requestid", "")
@@ -84,6 +93,18 @@ def command(
             say(f"{name} failed ({failure}).", fg="red")
         say(summary(log) or request_id, dim=True)
     return FAILED if failure else 0
+
+
+def _refused(error: ApiError, server: Client, name: str, qualifier: str | None) -> Exception:
+    """The refusal as it is, but for a function that could not be prepared: that one says why, and what to do."""
+    if error.code != "ResourceConflictException":
+        return error
+    from lambent.client import function_path
+
+    query = {} if qualifier is None else {"Qualifier": qualifier}
+    shown = server.call("GET", function_path(name, "configuration"), query=query)
+    reason = shown.get("StateReason") if shown.get("State") == "Failed" else None
+    return Failed(f"{name} could not be prepared: {reason}") if reason else error
 
 
 def _print_answer(body: bytes) -> None:

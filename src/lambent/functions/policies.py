@@ -117,10 +117,10 @@ def removed(
     function: Function, key: str, sid: str, *, revision_id: str | None, new_revision: Callable[[], str]
 ) -> Function:
     """The function without that statement; without the policy when it was the last one."""
-    policy = function.policies.get(target(function, key or None))
+    _check_revision(function, target(function, key or None), revision_id, "GetPolicy")
+    policy = function.policies.get(key)
     if policy is None:
         raise ResourceNotFound("No policy is associated with the given resource.")
-    _check_revision(function, key, revision_id, "GetPolicy")
     left = [one for one in policy.document["Statement"] if one.get("Sid") != sid]
     if len(left) == len(policy.document["Statement"]):
         raise ResourceNotFound(f"Statement {sid} is not found in resource policy.")

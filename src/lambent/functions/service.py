@@ -135,6 +135,13 @@ class Functions:
             raise FunctionNotFound(ref.arn(qualifier))
         return version
 
+    def check_unchanged(self, ref: FunctionRef, revision_id: str | None) -> None:
+        """The first two checks of a change to $LATEST, for whoever has checks of its own that come behind them.
+
+        Raises FunctionNotFound, and PreconditionFailed for another RevisionId than that of $LATEST.
+        """
+        self._unchanged(self._registry.find(ref), ref, revision_id)
+
     def pinned(self, version: FunctionVersion) -> str | None:
         """The runtime version that its runtime management holds a version at; None: it is the machine's."""
         function = self._registry.find(version.ref)

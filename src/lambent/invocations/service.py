@@ -183,10 +183,8 @@ class Invocations:
 
 
 def _refusal(version: FunctionVersion) -> str:
-    text = (
+    """Clients match these words to the end; why a function failed is in its StateReason."""
+    return (
         "The operation cannot be performed at this time. The function is currently in the following state: "
         f"{version.state}"
     )
-    if version.state == "Failed" and version.state_reason:
-        return f"{text}. {version.state_reason}"
-    return text

@@ -54,6 +54,18 @@ def test_a_custom_runtime_in_bash_answers(lambent: Lambent) -> None:
     lambent("rm", "cli-bash-run")
 
 
+def test_invoking_what_could_not_be_prepared_says_why_and_what_to_do(lambent: Lambent) -> None:
+    """The server's refusal has the published words and no more."""
+    name, runtime = "cli-not-prepared", ("--runtime", "ruby3.3", "--handler", "a.b")
+    deployed = lambent("deploy", str(EXAMPLES / "python-hello"), "--name", name, *runtime)
+    refused = lambent("invoke", name)
+    lambent("rm", name)
+    for done in (deployed, refused):
+        assert done.returncode != 0
+        assert f"{name} could not be prepared: " in done.stderr
+        assert "run Ruby from provided.al2023" in done.stderr
+
+
 def test_invoke_keeps_the_answer_apart_from_how_it_went(lambent: Lambent, hello: str) -> None:
     cold = lambent("invoke", hello, "--payload", '{"name": "Ada"}')
     assert cold.returncode == 0, cold.stderr

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import boto3
@@ -83,6 +86,59 @@ def test_what_is_missing_is_told_in_the_services_words(
     with pytest.raises(InvalidParameterValue) as error:
         fetch(open_source(endpoint, tmp_path), bucket, key)
     assert error.value.message == f"Error occurred while GetObject. S3 Error Code: {text}"
+    assert list(tmp_path.iterdir()) == []
+
+
+@contextmanager
+def refusing(status: int, code: str, message: str) -> Iterator[str]:
+    """The address of a server that refuses every object, as S3 does it."""
+    body = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>".encode()
+
+    class Refusal(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.send_header("x-amz-bucket-region", "eu-west-1")
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_HEAD = do_GET
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Nothing: the test looks at what its caller reads."""
+
+    with HTTPServer(("127.0.0.1", 0), Refusal) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.leaves_session_state
+@pytest.mark.parametrize(
+    ("status", "code", "text"),
+    [
+        (
+            403,
+            "AccessDenied",
+            "Your access has been denied by S3, please make sure your request credentials have permission to GetObject "
+            "for bucket/k. S3 Error Code: AccessDenied. S3 Error Message: Access Denied",
+        ),
+        (
+            301,
+            "PermanentRedirect",
+            "Error occurred while GetObject. S3 Error Code: PermanentRedirect. S3 Error Message: The bucket is in this "
+            "region: eu-west-1. Please use this region to retry the request",
+        ),
+    ],
+)
+def test_what_is_refused_is_told_in_the_services_words(tmp_path: Path, status: int, code: str, text: str) -> None:
+    with refusing(status, code, "no") as url, pytest.raises(InvalidParameterValue) as error:
+        fetch(open_source(url, tmp_path), "bucket", "k")
+    assert error.value.message == text
     assert list(tmp_path.iterdir()) == []
 
 

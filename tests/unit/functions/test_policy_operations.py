@@ -209,12 +209,13 @@ def test_removal(run: Run) -> None:
         await client.publish(1)
         nothing = (NOT_FOUND, "No policy is associated with the given resource.")
         assert await remove(status=404) == await remove(status=404, query="?Qualifier=1") == nothing
-        assert await remove(status=404, query="?RevisionId=old") == nothing
+        stale = ("PreconditionFailedException", STALE.format("GetPolicy"))
+        assert await remove(status=412, query="?RevisionId=old") == stale
         assert await remove(status=404, query="?Qualifier=9") == (NOT_FOUND, f"Function not found: {ARN}:9")
         assert await remove(status=404, query="?Qualifier=no") == (NOT_FOUND, f"Cannot find alias arn: {ARN}:no")
         await add(client)
         await add(client, StatementId="b")
-        assert await remove("no", 412, "?RevisionId=old") == ("PreconditionFailedException", STALE.format("GetPolicy"))
+        assert await remove("no", 412, "?RevisionId=old") == stale
         assert await remove("no", 404) == (NOT_FOUND, "Statement no is not found in resource policy.")
         revision = (await client("GET", POLICY))["RevisionId"]
         assert await remove(query=f"?RevisionId={revision}") is None

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from tests.unit.limits.test_sandbox_limits import defined
 
+from lambent.api.table import load_table
 from lambent.settings import described
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -140,3 +141,21 @@ def test_every_operation_that_is_served_has_its_row() -> None:
     served |= set(re.findall(r'^    "(\w+)": _\w+,$', (resources / "logs.py").read_text(), re.M))
     assert len(served) > 25
     assert {name for name in served if not re.search(rf"\b{name}\b", promised)} == set()
+
+
+def operations(section: str) -> list[str]:
+    """The first cells of one section's table."""
+    chapter = TEXT.split(f"\n### {section}\n", 1)[1].split("\n### ", 1)[0]
+    found = re.findall(r"^\| ([^|]+) \| [^|]+ \| `tests/[^|]+ \|$", chapter, re.M)
+    assert len(found) == len([line for line in chapter.splitlines() if line.startswith("|")]) - 2
+    return found
+
+
+def test_each_operation_of_the_model_has_exactly_one_row() -> None:
+    """Served or not: what is registered stands among the served ones, everything else says that it is not."""
+    served, unserved = operations("Operations served"), operations("Operations not served")
+    assert sorted(served + unserved) == sorted(load_table().operations)
+    resources = "".join(path.read_text() for path in (SOURCE / "api" / "resources").glob("*.py"))
+    registered = {name for name in re.findall(r'register\("(\w+)"', resources) if name in load_table().operations}
+    assert registered <= set(served)
+    assert len(registered) > 60

@@ -164,7 +164,7 @@ def test_putting_an_unknown_configuration_is_told_before_the_function_is_looked_
         elsewhere = quote(ARN.replace("123456789012", "210987654321"), safe="")
         assert await client.put(UNKNOWN, elsewhere, 404) == ("CodeSigningConfigNotFoundException", NOT_FOUND)
         arn = await client.config()
-        assert (await client.put(arn, elsewhere, 404))[0] == "ResourceNotFoundException"
+        assert await client.put(arn, elsewhere, 403) == ("AccessDeniedException", None)
 
     run(scenario)
 

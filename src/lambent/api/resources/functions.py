@@ -15,7 +15,7 @@ from lambent.domain.errors import InvalidParameterValue, ResourceConflict, Resou
 from lambent.domain.names import LATEST, FunctionRef
 from lambent.functions.attaching import NO_LAYERS, LayerIndex
 from lambent.functions.code_signing import check_package_type
-from lambent.functions.model import Function, FunctionVersion
+from lambent.functions.model import Code, Function, FunctionVersion
 from lambent.functions.rules import check_name, check_package, check_request
 
 if TYPE_CHECKING:
@@ -137,9 +137,6 @@ class _Functions:
         self._code.check_size(values)
         ref = read_unqualified(caller, values)
         authorise(self._functions, caller, ref, "UpdateFunctionCode")
-        if "PublishTo" in values:
-            self._functions.get(ref)
-            _refuse_publish_to()
         architectures = values.get("Architectures")
         checked: list[str | None] = []
 
@@ -154,9 +151,14 @@ class _Functions:
                     "replaced while the code was checked; send the request again."
                 )
 
+        def source() -> Awaitable[Code]:
+            if "PublishTo" in values:
+                raise _no_publish_to()
+            return self._code.source(values, "Zip", checking)()
+
         version = await self._functions.update_code(
             ref,
-            self._code.source(values, "Zip", checking),
+            source,
             architecture=architectures[0] if architectures else None,
             publish=values.get("Publish", False),
             dry_run=values.get("DryRun", False),
@@ -166,10 +168,10 @@ class _Functions:
         return Answer(self._show_changed(version))
 
     async def update_configuration(self, caller: Caller, values: dict[str, Any]) -> Answer:
-        wanted = check_request(read_wanted(values), caller.scope, caller.arn, self._layers)
         ref = read_unqualified(caller, values, cross_account=False)
+        self._functions.check_unchanged(ref, values.get("RevisionId"))
+        wanted = check_request(read_wanted(values), caller.scope, caller.arn, self._layers)
         if "CapacityProviderConfig" in values:
-            self._functions.get(ref)
             raise InvalidParameterValue("CapacityProviderConfig isn't supported for Lambda Default functions.")
         _refuse_unserved(values)
         version = await self._functions.update_configuration(ref, wanted, revision_id=values.get("RevisionId"))
@@ -185,8 +187,8 @@ class _Functions:
         ref = read_unqualified(caller, values)
         authorise(self._functions, caller, ref, "PublishVersion")
         if "PublishTo" in values:
-            self._functions.get(ref)
-            _refuse_publish_to()
+            self._functions.check_unchanged(ref, values.get("RevisionId"))
+            raise _no_publish_to()
         version = await self._functions.publish(
             ref,
             description=values.get("Description"),
@@ -250,7 +252,7 @@ class _Functions:
 def _refuse_unserved(values: dict[str, Any]) -> None:
     """Members whose whole feature is not there: accepting them would promise what does not happen."""
     if "PublishTo" in values:
-        _refuse_publish_to()
+        raise _no_publish_to()
     if "RuntimeConfig" in values:
         raise InvalidParameterValue(
             "Customer-managed runtimes (RuntimeConfig) are not served by this release of Lambent."
@@ -259,8 +261,8 @@ def _refuse_unserved(values: dict[str, Any]) -> None:
         raise InvalidParameterValue("AcceleratorConfig isn't supported for Lambda Default functions.")
 
 
-def _refuse_publish_to() -> None:
-    raise InvalidParameterValue("PublishTo isn't supported for Lambda Default functions.")
+def _no_publish_to() -> InvalidParameterValue:
+    return InvalidParameterValue("PublishTo isn't supported for Lambda Default functions.")
 
 
 def _ref(caller: Caller, name: str) -> FunctionRef:

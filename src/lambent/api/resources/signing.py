@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lambent.api.ports import Answer
 from lambent.api.resources.configurations import show_time
-from lambent.api.resources.names import authorise, read_unqualified
+from lambent.api.resources.names import read_unqualified
 from lambent.api.resources.pages import page_size, read_marker, write_marker
 from lambent.domain.names import FunctionRef
 from lambent.domain.tags import check_tags
@@ -110,14 +110,14 @@ class _Signing:
     async def put_function(self, caller: Caller, values: dict[str, Any]) -> Answer:
         arn = values["CodeSigningConfigArn"]
         self._configs.require(arn, caller.scope)
-        ref = self._function(caller, values, "PutFunctionCodeSigningConfig")
+        ref = read_unqualified(caller, values, cross_account=False)
         await self._configs.attach(
             arn, caller.scope, lambda: self._functions.change(ref, lambda function: attached(function, arn))
         )
         return Answer({"CodeSigningConfigArn": arn, "FunctionName": ref.name})
 
     async def get_function(self, caller: Caller, values: dict[str, Any]) -> Answer:
-        ref = self._function(caller, values, "GetFunctionCodeSigningConfig")
+        ref = read_unqualified(caller, values, cross_account=False)
         function = self._functions.get(ref)
         check_package_type(function.latest.configuration.package_type)
         if function.code_signing_arn is None:
@@ -125,14 +125,9 @@ class _Signing:
         return Answer({"CodeSigningConfigArn": function.code_signing_arn, "FunctionName": ref.name})
 
     async def delete_function(self, caller: Caller, values: dict[str, Any]) -> Answer:
-        ref = self._function(caller, values, "DeleteFunctionCodeSigningConfig")
+        ref = read_unqualified(caller, values, cross_account=False)
         await self._functions.change(ref, detached)
         return Answer({}, status=204)
-
-    def _function(self, caller: Caller, values: dict[str, Any], action: str) -> FunctionRef:
-        ref = read_unqualified(caller, values)
-        authorise(self._functions, caller, ref, action)
-        return ref
 
 
 def _publishers(values: dict[str, Any]) -> tuple[str, ...] | None:
