@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import math
 import os
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -12,8 +13,11 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
+from tests.patience import PATIENCE
 
 ROLE = "arn:aws:iam::000000000000:role/test"
+TIMEOUT_S = 3
+"""What a function gets that asks for no time-out."""
 _numbers = itertools.count(1)
 _sessions: dict[tuple[str, str], Any] = {}
 """Sessions are kept: making one loads the service models."""
@@ -59,6 +63,8 @@ def function(
     if isinstance(code, str):
         file = "bootstrap" if runtime.startswith("provided") else "index.mjs" if "node" in runtime else "app.py"
         code = {file: code}
+    if PATIENCE > 1:
+        options.setdefault("Timeout", math.ceil(TIMEOUT_S * PATIENCE))
     name = name or unique()
     lambda_.create_function(
         FunctionName=name, Runtime=runtime, Handler=handler, Role=ROLE, Code={"ZipFile": package(code)}, **options

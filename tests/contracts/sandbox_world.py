@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from tests.patience import PATIENCE
 
 from lambent.launcher.build import build
 from lambent.sandbox.choose import prepare
@@ -27,8 +28,8 @@ CODE = "c0de" * 16
 LAYERS = "1a7e" * 16
 OTHER_USER = (65534, 65534)
 PYTHON = "/usr/bin/python3"
-GONE_S_MAX = 1.0
-WAIT_S_MAX = 20.0
+GONE_S_MAX = 1.0 * PATIENCE
+WAIT_S_MAX = 20.0 * PATIENCE
 
 
 @dataclass(frozen=True)

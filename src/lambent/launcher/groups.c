@@ -107,8 +107,8 @@ int group_directory(const struct groups *groups, const char *name) {
 }
 
 void group_reset_peak(const struct groups *groups, const char *name) {
-    /* v2 before 6.12 cannot reset memory.peak, and later only for one open file: there the blank's own start, below
-     * 3 MB, stays the floor of the peak. */
+    /* v2 before 6.12 cannot reset memory.peak, and later only for one open file: there the blank's own start stays the
+     * floor of the peak (see sandbox/usage.py). */
     for (uint32_t i = 0; groups->version == 1 && i < groups->count; i++)
         if (groups->at[i].memory) group_write(groups->at[i].fd, name, "memory.max_usage_in_bytes", "0");
 }

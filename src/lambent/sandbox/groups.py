@@ -37,6 +37,16 @@ class Groups:
         return next((h.path for h in self.hierarchies if controller in h.controllers), None)
 
 
+NO_GROUPS = Groups(
+    0,
+    (),
+    (
+        "Memory, CPU and processes of a sandbox are limited per process only (no writable cgroup): start Lambent "
+        "with `systemd-run --user --scope -p Delegate=yes lambent up`, or as root.",
+    ),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class _Mount:
     root: str
@@ -157,11 +167,4 @@ def find_groups(mountinfo: str, cgroup: str, *, writable: bool = True, pid: int 
             return Groups(2, (found,), absent)
     if v1:
         return Groups(1, v1, absent_v1)
-    return Groups(
-        0,
-        (),
-        (
-            "Memory, CPU and processes of a sandbox are limited per process only (no writable cgroup): start Lambent "
-            "with `systemd-run --user --scope -p Delegate=yes lambent up`, or as root.",
-        ),
-    )
+    return NO_GROUPS

@@ -87,7 +87,8 @@ class Usage:
     """What a sandbox has used so far."""
 
     memory_peak_bytes: int
-    """High-water mark since the sandbox was bound."""
+    """High-water mark since the sandbox was bound; with cgroup version 2, whose mark cannot be reset for others, since it
+    was made: the 1 to 3 MB of a blank are in it, which every runtime exceeds."""
     cpu_us: int
 
 

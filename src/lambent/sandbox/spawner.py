@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import wire
-from .groups import Groups, find_groups
+from .groups import NO_GROUPS, Groups, find_groups
 from .port import Image, SandboxError
 from .rootfs import Record, image_records, pack
 
@@ -164,6 +164,9 @@ def launch_spawner(
         if as_root:
             os.chown(scratch, uid, gid)
         scratch.chmod(0o700)
+        if groups is None and uid != os.geteuid():
+            # What root may write, this user may not; and nobody is born into a delegated group from outside of it.
+            groups = NO_GROUPS
         groups = groups or find_groups(
             Path("/proc/self/mountinfo").read_text(),
             Path("/proc/self/cgroup").read_text(),

@@ -3,6 +3,12 @@
 With control groups two small files are read. Opening them costs 15 us, reading them 2, but two descriptors for each of
 thousands of idle environments are too many: those read last stay open, OPEN_MAX sandboxes of them. Without control groups
 /proc is walked from the sandbox's pid 1.
+
+The peak begins anew when a sandbox is bound where the kernel can reset it for every reader: version 1. Version 2 has
+memory.peak since Linux 5.19 and never resets it but for the one descriptor that was written to, since 6.12; that would cost
+a writable descriptor for each sandbox, to hide the 1 to 3 MB of a blank that every runtime exceeds. Before 5.19 there is no
+such file, and the peak is estimated: the most that memory.current said when it was read, and that the processes then alive
+ever had resident, each for itself. What has ended in between is missed.
 """
 
 from __future__ import annotations
@@ -64,20 +70,27 @@ class UsageReader:
     def of(self, number: int, init_pid: int) -> SandboxUsage:
         """The reader of one sandbox."""
         peak = cpu = None
+        is_estimated = False
         if self._memory is not None:
             name = "memory.max_usage_in_bytes" if self._version == 1 else "memory.peak"
             peak = f"{self._memory}/s-{number:x}/{name}"
+            if self._version == 2 and not os.path.exists(peak):
+                peak = f"{self._memory}/s-{number:x}/memory.current"
+                is_estimated = True
         if self._cpu is not None:
             name = "cpuacct.usage" if self._version == 1 else "cpu.stat"
             cpu = f"{self._cpu}/s-{number:x}/{name}"
-        return SandboxUsage(self, peak, cpu, init_pid)
+        return SandboxUsage(self, peak, cpu, init_pid, is_estimated=is_estimated)
 
 
 class SandboxUsage:
     """One sandbox's figures; after its end the last ones stay."""
 
-    def __init__(self, reader: UsageReader, peak: str | None, cpu: str | None, init_pid: int) -> None:
+    def __init__(
+        self, reader: UsageReader, peak: str | None, cpu: str | None, init_pid: int, *, is_estimated: bool = False
+    ) -> None:
         self._reader = reader
+        self._is_estimated = is_estimated
         self._peak = peak
         self._cpu = cpu
         self._init_pid = init_pid
@@ -85,7 +98,7 @@ class SandboxUsage:
         self._ended = False
 
     def reset(self) -> None:
-        """The high-water mark begins anew (the kernel's own was reset by the spawner)."""
+        """The high-water mark begins anew (the kernel's own was reset by the spawner, where it can be)."""
         self._last = Usage(0, self._last.cpu_us)
 
     def read(self) -> Usage:
@@ -93,9 +106,9 @@ class SandboxUsage:
         if self._ended:
             return self._last
         try:
-            memory = self._processes()[0] if self._peak is None else int(self._reader.read(self._peak))
+            memory = self._memory(self._peak)
             cpu_us = self._processes()[1] if self._cpu is None else self._cpu_us(self._cpu)
-        except (OSError, ValueError):  # ended between two reads, or a kernel without memory.peak (before 5.19)
+        except (OSError, ValueError):  # ended between two reads
             return self._last
         self._last = Usage(max(memory, self._last.memory_peak_bytes), max(cpu_us, self._last.cpu_us))
         return self._last
@@ -105,7 +118,7 @@ class SandboxUsage:
         if self._ended or self._peak is None:
             return self.read().memory_peak_bytes
         try:
-            memory = int(self._reader.read(self._peak))
+            memory = self._memory(self._peak)
         except (OSError, ValueError):
             return self._last.memory_peak_bytes
         if memory > self._last.memory_peak_bytes:
@@ -117,6 +130,12 @@ class SandboxUsage:
         self.read()
         self._ended = True
         self._reader.release(self._peak, self._cpu)
+
+    def _memory(self, path: str | None) -> int:
+        if path is None:
+            return self._processes()[0]
+        counted = int(self._reader.read(path))
+        return max(counted, self._processes()[0]) if self._is_estimated else counted
 
     def _cpu_us(self, path: str) -> int:
         text = self._reader.read(path)

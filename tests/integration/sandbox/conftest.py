@@ -15,6 +15,15 @@ def isolated(request: pytest.FixtureRequest) -> Iterator[World]:
 
 
 @pytest.fixture
+def limited(isolated: World) -> World:
+    """An isolating tier that has control groups: root's own, or those that a service manager delegates to a user."""
+    assert isolated.spawner is not None
+    if isolated.spawner.groups.directory("memory") is None:
+        pytest.skip(f"no control groups for the {isolated.kind} tier here: {isolated.spawner.groups.missing}")
+    return isolated
+
+
+@pytest.fixture
 def container() -> Iterator[World]:
     with made_world("container") as made:
         yield made

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 from tests.contracts.sandbox_world import World, leftovers, made_place, made_world, wait_until_gone
+from tests.patience import PATIENCE
 
 from lambent.sandbox.port import SandboxError
 
 ROOT = Path(__file__).resolve().parents[3]
-RESTART_S_MAX = 3.0
+RESTART_S_MAX = 3.0 * PATIENCE
 
 SERVER = """
 import asyncio, os, sys
@@ -30,7 +31,7 @@ async def body():
     await world.start(frozen, "/bin/sleep", "600")
     await frozen.freeze()
 world.run(body())
-print(world.instance, world.spawner.process.pid, flush=True)
+print(world.instance, world.spawner.process.pid, world.spawner.groups.version, flush=True)
 world.run(asyncio.sleep(60))
 """
 
@@ -56,10 +57,10 @@ def running_server(kind: str, place: Path) -> tuple[subprocess.Popen[str], str, 
         [sys.executable, "-c", SERVER.format(root=str(ROOT)), kind, str(place)], stdout=subprocess.PIPE, text=True
     )
     assert server.stdout is not None
-    instance, launcher = server.stdout.readline().split()
+    instance, launcher, version = server.stdout.readline().split()
     found = leftovers(place, instance)
     assert found.processes  # the look finds what it looks for
-    assert bool(found.groups) == (kind == "container")
+    assert bool(found.groups) == (version != "0")
     return server, instance, int(launcher)
 
 

@@ -51,6 +51,21 @@ def test_version_2(tmp_path: Path) -> None:
     reader.keep_last()
 
 
+def test_version_2_without_a_peak_is_estimated(tmp_path: Path) -> None:
+    """Linux before 5.19. A figure of 0 would be reported and metered as if it were true."""
+    group = tmp_path / "lambent-i" / "s-2"
+    group.mkdir(parents=True)
+    (group / "memory.current").write_text("900000000000\n")
+    (group / "cpu.stat").write_text("usage_usec 12345\n")
+    reader = UsageReader(Groups(2, (Hierarchy(str(tmp_path), ("memory", "cpu")),)), "i").of(2, os.getpid())
+    assert reader.peak() == 900_000_000_000
+    (group / "memory.current").write_text("1\n")
+    assert reader.read() == Usage(900_000_000_000, 12_345)  # what was seen stays
+    reader.reset()
+    assert 1_000_000 < reader.peak() < 900_000_000_000  # of this process, which has it in /proc
+    reader.keep_last()
+
+
 def test_without_groups_the_processes_are_asked() -> None:
     reader = UsageReader(Groups(0, ()), "i").of(1, os.getpid())
     assert reader.read().memory_peak_bytes > 1_000_000
