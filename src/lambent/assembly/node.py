@@ -231,7 +231,7 @@ async def running(
             events.function_changed()
 
         functions.subscribe(changed)
-        for function in functions.all():
+        for function in functions.awake():
             admission.set_reserved(function.ref, function.reserved)
 
         keys = (
@@ -248,7 +248,7 @@ async def running(
             temporary=temporary,
         )
         if driver.tier.name == "process" and settings.sandbox.tier != "process":
-            authenticator = OneAccount(authenticator, lambda: (function.ref.account for function in functions.all()))
+            authenticator = OneAccount(authenticator, lambda: (scope.account for scope in functions.scopes()))
         invoke = InvokeDoor(
             versions=functions,
             invocations=invocations,

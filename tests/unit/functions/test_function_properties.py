@@ -9,12 +9,13 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.unit.functions.house import House, code, ref, wanted
+from tests.unit.functions.house import House, code, ref, stored, wanted
 
 from lambent.domain.errors import LambentError, ServiceFault
 from lambent.domain.names import Scope
 from lambent.functions.account import AccountLimits, Usage
 from lambent.functions.model import Function
+from lambent.functions.resting import packages
 from lambent.functions.service import Functions
 from lambent.functions.wanted import Wanted
 from lambent.stores.functions_memory import MemoryFunctions
@@ -94,14 +95,15 @@ class Flaky(MemoryFunctions):
 
 
 def check(functions: Functions, store: MemoryFunctions) -> None:
-    stored = store.load()
-    assert [functions.get(one.ref) for one in stored] == stored
-    assert functions.names(SCOPE, "", 10) == [one.ref.name for one in stored]
-    expected = Usage(len(stored), sum(one.code_bytes for one in stored), sum(one.reserved or 0 for one in stored))
+    kept = stored(store)
+    expected = Usage(len(kept), sum(one.code_bytes for one in kept), sum(one.reserved or 0 for one in kept))
     assert functions.usage(SCOPE) == expected
+    assert functions.digests() == {package for one in kept for package in packages(one)}
+    assert [functions.get(one.ref) for one in kept] == kept
+    assert functions.names(SCOPE, "", 10) == [one.ref.name for one in kept]
     assert expected.code_bytes <= LIMITS.code_storage_bytes
     assert functions.unreserved(SCOPE) >= 100
-    for one in stored:
+    for one in kept:
         numbers = [int(number) for number in one.versions]
         assert numbers == sorted(numbers)
         assert max(numbers, default=0) < one.next_version
@@ -132,7 +134,7 @@ def test_memory_store_and_usage_always_agree(batches: list[list[Change]], failin
         store.is_repaired = True  # a start whose writes fail is no start
         reopened = house.open(limits=LIMITS)
         await reopened.start()
-        for one in store.load():
+        for one in stored(store):
             assert all(version.is_settled for version in (one.latest, *one.versions.values()))
         check(reopened, store)
 
