@@ -315,4 +315,5 @@ def anything(chance: random.Random, ref: FunctionRef) -> Function:
         versions={str(number): one(str(number)) for number in numbers},
         reserved=chance.choice((None, None, 0, 5)),
         provisioned=chance.choice(({}, {}, {"1": Provisioned(3, 4)})),
+        code_signing_arn=chance.choice((None, "arn:csc")),
     )

@@ -177,9 +177,7 @@ async def running(
         stack.push_async_callback(functions.close)
         trust = Trust(settings.signing.trust_dir)
         signatures = Signatures(trust, clock, _count)
-        signing_configs = SigningConfigs(
-            documents, clock, is_attached=lambda arn: any(one.code_signing_arn == arn for one in functions.all())
-        )
+        signing_configs = SigningConfigs(documents, clock, is_attached=functions.is_signing)
         stack.push_async_callback(signing_configs.close)
 
         admission = Admission(account_limit=settings.limits.account_concurrency)

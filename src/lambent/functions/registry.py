@@ -10,7 +10,6 @@ conditional on the stored revision; losing a race means deciding again from what
 from __future__ import annotations
 
 import gc
-from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from random import random as _random
@@ -21,6 +20,7 @@ from ..domain.errors import FunctionNotFound, ServiceFault
 from ..domain.names import LATEST, FunctionRef, Scope
 from . import aliases
 from .account import Accounts
+from .listing import Listing
 from .model import Change, Function, FunctionVersion
 from .provisioned import Wish, wishes
 from .resting import PackageUse
@@ -43,7 +43,9 @@ class Registry:
         self.accounts = accounts
         self._listeners: list[Callable[[Change], None]] = []
         self._functions: dict[_Key, Function] = {}
-        self._names: dict[Scope, list[str]] = {}
+        self._names: Listing[Scope] = Listing()
+        self._signed: Listing[tuple[str, Scope]] = Listing()
+        """Functions that have a code signing configuration, by its ARN."""
         self._asleep: dict[_Key, object] = {}
         self.packages = PackageUse()
         """The packages that functions run."""
@@ -60,14 +62,16 @@ class Registry:
 
     def _load(self) -> None:
         scope = Scope("", "")
-        names: list[str] = []
-        for account, region, name, (generation, code_bytes, is_restless, packages), stored in self._store.load():
+        for account, region, name, summary, stored in self._store.load():
+            generation, code_bytes, is_restless, packages, code_signing_arn = summary
             if region != scope.region or account != scope.account:
                 scope = Scope(intern(account), intern(region))
-                names = self._names.setdefault(scope, [])
-            names.append(name)
+            self._names.append(scope, name)
+            if code_signing_arn is not None:
+                self._signed.append((code_signing_arn, scope), name)
             self.packages.add(packages)
-            self.generation = max(self.generation, generation)
+            if generation > self.generation:
+                self.generation = generation
             key = scope.account, scope.region, name
             if is_restless:
                 ref = FunctionRef(*key)
@@ -83,7 +87,7 @@ class Registry:
 
     def scopes(self) -> Iterator[Scope]:
         """Where there are functions."""
-        return (scope for scope, names in self._names.items() if names)
+        return iter(self._names)
 
     def find(self, ref: FunctionRef) -> Function | None:
         key = (ref.account, ref.region, ref.name)
@@ -120,9 +124,15 @@ class Registry:
 
     def names(self, scope: Scope, after: str, most: int) -> list[str]:
         """Up to `most` function names that sort behind `after`, in order."""
-        names = self._names.get(scope, [])
-        start = bisect_right(names, after)
-        return names[start : start + most]
+        return self._names.behind(scope, after, most)
+
+    def signed(self, arn: str, scope: Scope, after: str, most: int) -> list[str]:
+        """The same for functions with this code signing configuration."""
+        return self._signed.behind((arn, scope), after, most)
+
+    def is_signing(self, arn: str) -> bool:
+        """Whether some function has this code signing configuration."""
+        return any(one == arn for one, _ in self._signed)
 
     def subscribe(self, listener: Callable[[Change], None]) -> None:
         self._listeners.append(listener)
@@ -179,15 +189,21 @@ class Registry:
     def _install(self, key: _Key, old: Function | None, new: Function | None) -> None:
         some = new or old
         assert some is not None
-        names = self._names.setdefault(some.ref.scope, [])
+        scope, name = some.ref.scope, some.ref.name
         if new is None:
             del self._functions[key]
-            del names[bisect_left(names, some.ref.name)]
+            self._names.remove(scope, name)
         else:
             self._functions[key] = new
             if old is None:
-                insort(names, some.ref.name)
+                self._names.add(scope, name)
         self.packages.move(old, new)
+        before, after = (None if one is None else one.code_signing_arn for one in (old, new))
+        if before != after:
+            if before is not None:
+                self._signed.remove((before, scope), name)
+            if after is not None:
+                self._signed.add((after, scope), name)
         for change in _changes(old, new):
             for listener in self._listeners:
                 listener(change)

@@ -27,6 +27,7 @@ class Summary(NamedTuple):
     """Every start looks at it: something is under way or lacked its runtime, or concurrency is reserved or provisioned."""
     packages: tuple[str, ...]
     """Directories in `packages/` that some version runs, in order, each once."""
+    code_signing_arn: str | None
 
 
 class Resting(NamedTuple):
@@ -50,6 +51,7 @@ def summarised(function: Function) -> Summary:
         or bool(function.provisioned)
         or any(not version.is_settled or version.state_reason_code == INVALID_RUNTIME for version in versions),
         packages=packages(function),
+        code_signing_arn=function.code_signing_arn,
     )
 
 

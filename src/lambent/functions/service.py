@@ -150,6 +150,14 @@ class Functions:
         others from when they are first asked for."""
         return self._registry.awake()
 
+    def signed(self, arn: str, scope: Scope, after: str, most: int) -> list[str]:
+        """Up to `most` names of functions that have this code signing configuration, in order, behind `after`."""
+        return self._registry.signed(arn, scope, after, most)
+
+    def is_signing(self, arn: str) -> bool:
+        """Whether some function, of whatever account, has this code signing configuration."""
+        return self._registry.is_signing(arn)
+
     def scopes(self) -> Iterator[Scope]:
         """The accounts and regions that have functions."""
         return self._registry.scopes()

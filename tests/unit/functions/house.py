@@ -72,7 +72,7 @@ def signing(house: House, trust_dir: str | Path = "") -> tuple[SigningConfigs, S
     configs = SigningConfigs(
         MemoryDocuments(),
         house.clock,
-        is_attached=lambda arn: any(one.code_signing_arn == arn for one in house.functions.all()),
+        is_attached=lambda arn: house.functions.is_signing(arn),
     )
     count = house.counted.append
     return configs, Signatures(Trust(trust_dir), house.clock, lambda ref, name, value: count((ref.name, name, value)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given, settings
@@ -43,6 +44,9 @@ def change(kind: str, name: str, content: str, runtime: str, number: int, flag: 
         "delete-version": lambda functions: functions.delete(at, str(number)),
         "reserve": lambda functions: functions.reserve(at, 20 * number),
         "unreserve": lambda functions: functions.unreserve(at),
+        "sign": lambda functions: functions.change(
+            at, lambda one: replace(one, code_signing_arn=f"arn:{content}" if flag else None)
+        ),
         "pause": lambda functions: asyncio.sleep(0),
     }
     return changes[kind]
@@ -59,6 +63,7 @@ KINDS = st.sampled_from(
         "delete-version",
         "reserve",
         "unreserve",
+        "sign",
         "pause",
     ]
 )
@@ -99,6 +104,11 @@ def check(functions: Functions, store: MemoryFunctions) -> None:
     expected = Usage(len(kept), sum(one.code_bytes for one in kept), sum(one.reserved or 0 for one in kept))
     assert functions.usage(SCOPE) == expected
     assert functions.digests() == {package for one in kept for package in packages(one)}
+    for arn in ("arn:x", "arn:y"):
+        signed = [one.ref.name for one in kept if one.code_signing_arn == arn]
+        assert functions.signed(arn, SCOPE, "", 10) == signed
+        assert functions.is_signing(arn) == bool(signed)
+    assert list(functions.scopes()) == ([SCOPE] if kept else [])
     assert [functions.get(one.ref) for one in kept] == kept
     assert functions.names(SCOPE, "", 10) == [one.ref.name for one in kept]
     assert expected.code_bytes <= LIMITS.code_storage_bytes

@@ -37,7 +37,7 @@ def written(path: Path) -> None:
 def as_by_an_earlier_release(path: Path) -> None:
     """The file as before the migration that brought the summaries."""
     connection = sqlite3.connect(path)
-    for column in ("generation", "code_bytes", "is_restless", "packages"):
+    for column in ("generation", "code_bytes", "is_restless", "packages", "code_signing_arn"):
         connection.execute(f"ALTER TABLE functions DROP COLUMN {column}")
     connection.execute("PRAGMA user_version = 2")
     connection.commit()
@@ -46,7 +46,9 @@ def as_by_an_earlier_release(path: Path) -> None:
 
 def columns(path: Path) -> list[tuple[object, ...]]:
     connection = sqlite3.connect(path)
-    rows = connection.execute("SELECT name, generation, code_bytes, is_restless, packages FROM functions").fetchall()
+    rows = connection.execute(
+        "SELECT name, generation, code_bytes, is_restless, packages, code_signing_arn FROM functions"
+    ).fetchall()
     connection.close()
     return rows
 
