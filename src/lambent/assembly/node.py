@@ -301,7 +301,7 @@ async def running(
 
         await functions.start()
         environments.start()
-        for function in functions.all():
+        for function in functions.awake():
             environments.provision(function.ref)
         events.start()
         stack.push_async_callback(events.stop, settings.server.drain_s)

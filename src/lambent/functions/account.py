@@ -58,7 +58,7 @@ class Accounts:
         return self.limits.concurrent_executions - self.usage(scope).set_aside
 
     def add(self, scope: Scope, code_bytes: int) -> None:
-        """Count a function that reserves nothing."""
+        """Count a function that sets nothing aside."""
         usage = self._usage.get(scope) or self._usage.setdefault(scope, Usage())
         usage.functions += 1
         usage.code_bytes += code_bytes

@@ -83,7 +83,7 @@ class Registry:
 
     def awake(self) -> Iterator[Function]:
         """The functions that were asked for, or are restless (see `Summary`)."""
-        return iter(self._functions.values())
+        return iter(list(self._functions.values()))  # whoever looks at one may wake another
 
     def scopes(self) -> Iterator[Scope]:
         """Where there are functions."""
