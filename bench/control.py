@@ -173,6 +173,7 @@ def _reads(ready: _Ready) -> dict[str, Calls]:
 def _writes(ready: _Ready) -> dict[str, Calls]:
     numbers = itertools.count()
     made: deque[str] = deque()
+    mapped: deque[str] = deque()
 
     def on_each(method: str, path: str, body: Callable[[str], dict[str, object]], *, root: str = "2015-03-31") -> Calls:
         """A change of one function after the other: none waits for its own last one to settle."""
@@ -193,6 +194,18 @@ def _writes(ready: _Ready) -> dict[str, Calls]:
     def delete(number: int) -> Call:
         return _call("DELETE", f"/2015-03-31/functions/{made.popleft()}")
 
+    def publish_layer(number: int) -> Call:
+        """A layer has some versions, not hundreds."""
+        return _call("POST", f"/2018-10-31/layers/layer-{number}/versions", _layer(f"v{next(numbers)}"))
+
+    def create_mapping(number: int) -> Call:
+        body = _mapping(f"v{next(numbers)}")
+
+        def call(client: _Client) -> None:
+            mapped.append(json.loads(client.call("POST", "/2015-03-31/event-source-mappings", body))["UUID"])
+
+        return call
+
     def create_role(number: int) -> Call:
         name = f"role-{next(numbers)}"
         return lambda client: client.iam("CreateRole", RoleName=name, AssumeRolePolicyDocument=TRUST)
@@ -202,7 +215,7 @@ def _writes(ready: _Ready) -> dict[str, Calls]:
         "DeleteFunction": delete,
         "UpdateFunctionConfiguration": on_each("PUT", "configuration", lambda one: {"Description": one}),
         "UpdateFunctionCode": on_each("PUT", "code", lambda one: {"ZipFile": _archive(one)}),
-        "PublishVersion, UpdateFunctionCode": on_each(
+        "UpdateFunctionCode with Publish": on_each(
             "PUT", "code", lambda one: {"ZipFile": _archive(one), "Publish": True}
         ),
         "UpdateAlias": on_one("PUT", "/2015-03-31/functions/rest-00000/aliases/live", lambda one: {"Description": one}),
@@ -216,8 +229,11 @@ def _writes(ready: _Ready) -> dict[str, Calls]:
         "TagResource": on_one(
             "POST", f"/2017-03-31/tags/{quote(ready.arn, safe='')}", lambda one: {"Tags": {"release": one}}
         ),
-        "PublishLayerVersion": on_one("POST", "/2018-10-31/layers/shared/versions", _layer),
-        "CreateEventSourceMapping": on_one("POST", "/2015-03-31/event-source-mappings", _mapping),
+        "PublishLayerVersion": publish_layer,
+        "CreateEventSourceMapping": create_mapping,
+        "DeleteEventSourceMapping": lambda number: _call(
+            "DELETE", f"/2015-03-31/event-source-mappings/{mapped.popleft()}"
+        ),
         "UpdateEventSourceMapping": on_one(
             "PUT",
             f"/2015-03-31/event-source-mappings/{ready.mapping}",
