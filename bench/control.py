@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import http.client
 import io
+import itertools
 import json
 import os
 import shutil
@@ -12,10 +13,13 @@ import sqlite3
 import tempfile
 import time
 import zipfile
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote, urlencode
 
 from .clients import AUTHORIZATION
 from .harness import Comparison, Measurement, compare, cpu_us, rss_kb
@@ -26,6 +30,14 @@ LISTED = 1_000
 AT_REST = 10_000
 WRITERS = 16
 ROLE = "arn:aws:iam::000000000000:role/bench"
+TRUST = json.dumps(
+    {
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+        ],
+    }
+)
 
 
 class _Client:
@@ -35,8 +47,18 @@ class _Client:
         self._connection = http.client.HTTPConnection(server.host, server.port, timeout=30)
 
     def call(self, method: str, path: str, body: dict[str, object] | None = None) -> bytes:
-        data = None if body is None else json.dumps(body).encode()
-        self._connection.request(method, path, data, {"Authorization": AUTHORIZATION, "X-Amz-Date": "20260101T000000Z"})
+        return self._send(method, path, None if body is None else json.dumps(body).encode(), AUTHORIZATION, {})
+
+    def iam(self, action: str, **parameters: str) -> bytes:
+        """One call of IAM's query API."""
+        form = urlencode({"Action": action, "Version": "2010-05-08", **parameters}).encode()
+        kind = {"Content-Type": "application/x-www-form-urlencoded"}
+        return self._send("POST", "/", form, AUTHORIZATION.replace("/lambda/", "/iam/"), kind)
+
+    def _send(self, method: str, path: str, data: bytes | None, signed: str, headers: dict[str, str]) -> bytes:
+        self._connection.request(
+            method, path, data, {"Authorization": signed, "X-Amz-Date": "20260101T000000Z", **headers}
+        )
         answer = self._connection.getresponse()
         text = answer.read()
         if answer.status >= 300:
@@ -47,14 +69,12 @@ class _Client:
         self._connection.close()
 
 
-def _archive() -> str:
+def _archive(name: str) -> str:
+    """A package of its own for each name, as functions have."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as zipped:
-        zipped.writestr(zipfile.ZipInfo("app.py", (2026, 1, 1, 0, 0, 0)), ECHO_PYTHON)
+        zipped.writestr(zipfile.ZipInfo("app.py", (2026, 1, 1, 0, 0, 0)), f"# {name}\n{ECHO_PYTHON}")
     return base64.b64encode(out.getvalue()).decode()
-
-
-ARCHIVE = _archive()
 
 
 def _function(name: str) -> dict[str, object]:
@@ -63,7 +83,7 @@ def _function(name: str) -> dict[str, object]:
         "Runtime": "python3.11",
         "Handler": "app.handler",
         "Role": ROLE,
-        "Code": {"ZipFile": ARCHIVE},
+        "Code": {"ZipFile": _archive(name)},
     }
 
 
@@ -80,8 +100,8 @@ def _fill(server: Lambent, first: int, count: int) -> None:
         list(pool.map(write, range(WRITERS)))
 
 
-def _times(server: Lambent, calls: Callable[[int], Callable[[_Client], object]], *, count: int) -> Measurement:
-    """Median and worst milliseconds of `count` calls over one connection; `calls(n)` prepares the n-th, untimed."""
+def _times(server: Lambent, calls: Calls, *, count: int) -> Measurement:
+    """Milliseconds of `count` calls over one connection."""
     client, samples = _Client(server), []
     before = cpu_us(server.pids)
     for number in range(count):
@@ -118,58 +138,162 @@ def _commit() -> Measurement:
     return Measurement({"p50_ms": samples[len(samples) // 2], "p99_ms": samples[int(len(samples) * 0.99)]})
 
 
-def _one(method: str, path: str, body: dict[str, object] | None = None) -> Callable[[int], Callable[[_Client], object]]:
-    return lambda number: lambda client: client.call(method, path, body)
+Call = Callable[[_Client], object]
+Calls = Callable[[int], Call]
+"""Prepares the n-th call of an arm's round; what it answers is timed."""
 
 
-def _numbered(method: str, path: str, member: str) -> Callable[[int], Callable[[_Client], object]]:
-    return lambda number: lambda client: client.call(method, path, {member: f"{time.monotonic_ns()}"})
+def _call(method: str, path: str, body: dict[str, object] | None = None) -> Call:
+    return lambda client: client.call(method, path, body)
+
+
+def _one(method: str, path: str, body: dict[str, object] | None = None) -> Calls:
+    return lambda number: _call(method, path, body)
+
+
+def _reads(ready: _Ready) -> dict[str, Calls]:
+    f = "/2015-03-31/functions/rest-00000"
+    listing = f"/2015-03-31/functions?MaxItems=50&Marker={quote(ready.marker)}"
+    return {
+        "GetAccountSettings": _one("GET", "/2016-08-19/account-settings"),
+        "GetFunction": _one("GET", f),
+        "GetFunctionConfiguration": _one("GET", f"{f}/configuration"),
+        "GetPolicy": _one("GET", f"{f}/policy"),
+        "GetAlias": _one("GET", f"{f}/aliases/live"),
+        "GetLayerVersion": _one("GET", "/2018-10-31/layers/shared/versions/1"),
+        "GetEventSourceMapping": _one("GET", f"/2015-03-31/event-source-mappings/{ready.mapping}"),
+        "GetRole": lambda number: lambda client: client.iam("GetRole", RoleName="bench"),
+        "ListTags": _one("GET", f"/2017-03-31/tags/{quote(ready.arn, safe='')}"),
+        "ListEventSourceMappings, 50": _one("GET", "/2015-03-31/event-source-mappings?MaxItems=50"),
+        f"ListFunctions, 50 of {LISTED:,}": _one("GET", listing),
+        f"ListFunctions ALL, 50 of {LISTED:,}": _one("GET", "/2015-03-31/functions?FunctionVersion=ALL&MaxItems=50"),
+    }
+
+
+def _writes(ready: _Ready) -> dict[str, Calls]:
+    numbers = itertools.count()
+    made: deque[str] = deque()
+    mapped: deque[str] = deque()
+
+    def on_each(method: str, path: str, body: Callable[[str], dict[str, object]], *, root: str = "2015-03-31") -> Calls:
+        """A change of one function after the other: none waits for its own last one to settle."""
+
+        def prepare(number: int) -> Call:
+            unique = next(numbers)
+            return _call(method, f"/{root}/functions/rest-{unique % LISTED:05}/{path}", body(f"v{unique}"))
+
+        return prepare
+
+    def on_one(method: str, path: str, body: Callable[[str], dict[str, object]]) -> Calls:
+        return lambda number: _call(method, path, body(f"v{next(numbers)}"))
+
+    def create(number: int) -> Call:
+        made.append(f"made-{next(numbers)}")
+        return _call("POST", "/2015-03-31/functions", _function(made[-1]))
+
+    def delete(number: int) -> Call:
+        return _call("DELETE", f"/2015-03-31/functions/{made.popleft()}")
+
+    def publish_layer(number: int) -> Call:
+        """A layer has some versions, not hundreds."""
+        return _call("POST", f"/2018-10-31/layers/layer-{number}/versions", _layer(f"v{next(numbers)}"))
+
+    def create_mapping(number: int) -> Call:
+        body = _mapping(f"v{next(numbers)}")
+
+        def call(client: _Client) -> None:
+            mapped.append(json.loads(client.call("POST", "/2015-03-31/event-source-mappings", body))["UUID"])
+
+        return call
+
+    def create_role(number: int) -> Call:
+        name = f"role-{next(numbers)}"
+        return lambda client: client.iam("CreateRole", RoleName=name, AssumeRolePolicyDocument=TRUST)
+
+    return {
+        "CreateFunction": create,
+        "DeleteFunction": delete,
+        "UpdateFunctionConfiguration": on_each("PUT", "configuration", lambda one: {"Description": one}),
+        "UpdateFunctionCode": on_each("PUT", "code", lambda one: {"ZipFile": _archive(one)}),
+        "UpdateFunctionCode with Publish": on_each(
+            "PUT", "code", lambda one: {"ZipFile": _archive(one), "Publish": True}
+        ),
+        "UpdateAlias": on_one("PUT", "/2015-03-31/functions/rest-00000/aliases/live", lambda one: {"Description": one}),
+        "AddPermission": on_each("POST", "policy", _permission),
+        "PutFunctionConcurrency": on_each(
+            "PUT", "concurrency", lambda one: {"ReservedConcurrentExecutions": int(one[1:]) % 7}, root="2017-10-31"
+        ),
+        "PutFunctionEventInvokeConfig": on_each(
+            "PUT", "event-invoke-config", lambda one: {"MaximumRetryAttempts": int(one[1:]) % 2}, root="2019-09-25"
+        ),
+        "TagResource": on_one(
+            "POST", f"/2017-03-31/tags/{quote(ready.arn, safe='')}", lambda one: {"Tags": {"release": one}}
+        ),
+        "PublishLayerVersion": publish_layer,
+        "CreateEventSourceMapping": create_mapping,
+        "DeleteEventSourceMapping": lambda number: _call(
+            "DELETE", f"/2015-03-31/event-source-mappings/{mapped.popleft()}"
+        ),
+        "UpdateEventSourceMapping": on_one(
+            "PUT",
+            f"/2015-03-31/event-source-mappings/{ready.mapping}",
+            lambda one: {"BatchSize": 1 + int(one[1:]) % 9},
+        ),
+        "CreateRole": create_role,
+    }
+
+
+def _permission(name: str) -> dict[str, object]:
+    return {"StatementId": name, "Action": "lambda:InvokeFunction", "Principal": "s3.amazonaws.com"}
+
+
+def _layer(name: str) -> dict[str, object]:
+    return {"Content": {"ZipFile": _archive(name)}, "CompatibleRuntimes": ["python3.11"]}
+
+
+def _mapping(name: str) -> dict[str, object]:
+    """Switched off: stored and shown, without a poller."""
+    source = f"arn:aws:sqs:us-east-1:000000000000:{name}"
+    return {"FunctionName": "rest-00000", "EventSourceArn": source, "Enabled": False}
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """What the operations find."""
+
+    arn: str
+    """Of the first function."""
+    mapping: str
+    """UUID of a mapping."""
+    marker: str
+    """Of the second page of functions."""
+
+
+def _prepared(server: Lambent) -> _Ready:
+    """A thousand functions; the first has a version, an alias and a policy; a layer, fifty mappings, a role."""
+    _fill(server, 0, LISTED)
+    client, f = _Client(server), "/2015-03-31/functions/rest-00000"
+    client.call("POST", f"{f}/versions", {})
+    client.call("POST", f"{f}/aliases", {"Name": "live", "FunctionVersion": "1"})
+    client.call("POST", f"{f}/policy", _permission("first"))
+    client.call("POST", "/2018-10-31/layers/shared/versions", _layer("first"))
+    client.iam("CreateRole", RoleName="bench", AssumeRolePolicyDocument=TRUST)
+    mappings = [
+        json.loads(client.call("POST", "/2015-03-31/event-source-mappings", _mapping(f"q{number}")))
+        for number in range(50)
+    ]
+    page = json.loads(client.call("GET", "/2015-03-31/functions?MaxItems=50"))
+    assert len(page["Functions"]) == 50
+    client.close()
+    return _Ready(page["Functions"][0]["FunctionArn"], mappings[0]["UUID"], page["NextMarker"])
 
 
 def operations(rounds: int) -> Comparison:
     """Control operations, one at a time over one connection, among a thousand functions."""
-    f = "/2015-03-31/functions/rest-00000"
-    made = iter(range(1_000_000))
-
-    def create(number: int) -> Callable[[_Client], object]:
-        name = f"made-{next(made)}"
-        return lambda client: client.call("POST", "/2015-03-31/functions", _function(name))
-
-    def add(number: int) -> Callable[[_Client], object]:
-        statement = {
-            "StatementId": f"s{next(made)}",
-            "Action": "lambda:InvokeFunction",
-            "Principal": "s3.amazonaws.com",
-        }
-        path = f"/2015-03-31/functions/rest-{next(made) % LISTED:05}/policy"
-        return lambda client: client.call("POST", path, dict(statement))
-
     with lambent() as server:
-        _fill(server, 0, LISTED)
-        client = _Client(server)
-        client.call("POST", f"{f}/versions", {})
-        client.call("POST", f"{f}/aliases", {"Name": "live", "FunctionVersion": "1"})
-        page = json.loads(client.call("GET", "/2015-03-31/functions?MaxItems=50"))
-        assert len(page["Functions"]) == 50
-        client.close()
-        calls = {
-            "GetAccountSettings": _one("GET", "/2016-08-19/account-settings"),
-            "GetFunction": _one("GET", f),
-            "GetFunctionConfiguration": _one("GET", f"{f}/configuration"),
-            "GetAlias": _one("GET", f"{f}/aliases/live"),
-            f"ListFunctions, 50 of {LISTED:,}": _one(
-                "GET", f"/2015-03-31/functions?MaxItems=50&Marker={page['NextMarker']}"
-            ),
-            "CreateFunction": create,
-            "UpdateFunctionConfiguration": _numbered("PUT", f"{f}/configuration", "Description"),
-            "UpdateAlias": _numbered("PUT", f"{f}/aliases/live", "Description"),
-            "AddPermission": add,
-            "PutFunctionConcurrency": _one(
-                "PUT", "/2017-10-31/functions/rest-00001/concurrency", {"ReservedConcurrentExecutions": 1}
-            ),
-        }
+        ready = _prepared(server)
         arms: dict[str, Callable[[], Measurement]] = {"one SQLite commit": _commit}
-        arms |= {name: _arm(server, call) for name, call in calls.items()}
+        arms |= {name: _arm(server, calls) for name, calls in (_reads(ready) | _writes(ready)).items()}
         return compare(
             "control operations",
             f"one at a time over one connection, among {LISTED:,} functions",
@@ -180,7 +304,7 @@ def operations(rounds: int) -> Comparison:
         )
 
 
-def _arm(server: Lambent, calls: Callable[[int], Callable[[_Client], object]]) -> Callable[[], Measurement]:
+def _arm(server: Lambent, calls: Calls) -> Callable[[], Measurement]:
     return lambda: _times(server, calls, count=PER_ROUND)
 
 
@@ -204,9 +328,14 @@ def at_rest(rounds: int) -> Comparison:
         def arm(base: Path) -> Callable[[], Measurement]:
             def take() -> Measurement:
                 with started(base, (), variables()) as server:
+                    spent = cpu_us(server.pids)
                     time.sleep(0.5)
                     return Measurement(
-                        {"listening_ms": server.listening_ms, "memory_mb": rss_kb(server.tree()) / 1_024}
+                        {
+                            "listening_ms": server.listening_ms,
+                            "cpu_ms": spent / 1_000,
+                            "memory_mb": rss_kb(server.tree()) / 1_024,
+                        }
                     )
 
             return take
@@ -220,7 +349,7 @@ def at_rest(rounds: int) -> Comparison:
         )
     more = comparison.arms.get(f"{AT_REST:,} functions")
     if more is not None:
-        for key in ("listening_ms", "memory_mb"):
+        for key in ("listening_ms", "cpu_ms", "memory_mb"):
             more[f"more_{key}"] = [a - b for a, b in zip(more[key], comparison.arms["none"][key], strict=True)]
     return comparison
 

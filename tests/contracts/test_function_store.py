@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +31,7 @@ from lambent.functions.model import (
     Url,
     Vpc,
 )
+from lambent.functions.resting import summarised
 from lambent.functions.store import FunctionStore, LostRace
 from lambent.stores.functions_memory import MemoryFunctions
 from lambent.stores.functions_sqlite import MIGRATIONS, SqliteFunctions
@@ -108,6 +110,18 @@ class Opened:
             await self._writer.close()
 
 
+def all_of(store: FunctionStore) -> list[Function]:
+    """What the store loads, awake; every summary tells what its function does."""
+    functions = []
+    for resting in store.load():
+        ref = FunctionRef(resting.account, resting.region, resting.name)
+        function = store.wake(ref, resting.stored)
+        assert function.ref == ref
+        assert resting.summary == summarised(function)
+        functions.append(function)
+    return functions
+
+
 Scenario = Callable[[FunctionStore], Coroutine[Any, Any, None]]
 
 
@@ -121,7 +135,7 @@ def run(opened: Opened, scenario: Scenario) -> list[Function]:
 
     async def session() -> None:
         store = opened.open()
-        store.load()
+        all_of(store)
         try:
             await scenario(store)
         finally:
@@ -129,7 +143,7 @@ def run(opened: Opened, scenario: Scenario) -> list[Function]:
 
     asyncio.run(session())
     store = opened.open()
-    loaded = store.load()
+    loaded = all_of(store)
     asyncio.run(opened.close())
     return loaded
 
@@ -256,3 +270,50 @@ def test_a_deleted_function_is_gone_with_its_versions(opened: Opened) -> None:
         await store.create(function(A))
 
     assert run(opened, scenario) == [function(A), function(B)]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_summaries_tell_what_functions_do_after_any_history(opened: Opened, seed: int) -> None:
+    chance = random.Random(seed)
+    stands: dict[FunctionRef, Function] = {}
+
+    async def scenario(store: FunctionStore) -> None:
+        for _ in range(60):
+            ref = FunctionRef("123456789012", "us-east-1", chance.choice("abcdefgh"))
+            old = stands.get(ref)
+            if old is None:
+                stands[ref] = anything(chance, ref)
+                await store.create(stands[ref])
+            elif chance.random() < 0.2:
+                await store.delete(stands.pop(ref))
+            else:
+                stands[ref] = replace(anything(chance, ref), revision=old.revision + 1)
+                await store.swap(old, stands[ref])
+
+    assert run(opened, scenario) == [stands[ref] for ref in sorted(stands, key=lambda ref: ref.name)]
+
+
+def anything(chance: random.Random, ref: FunctionRef) -> Function:
+    """A function in some state, of which every member of a summary may follow."""
+
+    def one(number: str) -> FunctionVersion:
+        layers = tuple(LayerReference(f"arn:{layer}", 1, layer * 64) for layer in "ef"[: chance.randrange(3)])
+        return replace(
+            version(ref, number, replace(PLAIN, layers=layers)),
+            code=replace(CODE, digest=chance.choice("abcd") * 64, size_bytes=chance.randrange(1_000)),
+            generation=chance.randrange(1_000),
+            state=chance.choice(("Active", "Active", "Pending", "Failed")),
+            state_reason_code=chance.choice((None, None, "InvalidRuntime")),
+            update_status=chance.choice(("Successful", "Successful", "InProgress")),
+        )
+
+    numbers = sorted(chance.sample(range(1, 20), chance.randrange(4)))
+    return function(
+        ref,
+        latest=one("$LATEST"),
+        serving=chance.choice((None, one("$LATEST"))),
+        versions={str(number): one(str(number)) for number in numbers},
+        reserved=chance.choice((None, None, 0, 5)),
+        provisioned=chance.choice(({}, {}, {"1": Provisioned(3, 4)})),
+        code_signing_arn=chance.choice((None, "arn:csc")),
+    )

@@ -18,7 +18,7 @@ class OneAccount:
     """An authenticator in front of another: callers of an account beside the one that has functions are refused."""
 
     def __init__(self, authenticator: Authenticator, accounts: Callable[[], Iterable[str]]) -> None:
-        """accounts: the accounts that own functions now, repeated as often as they do."""
+        """accounts: the accounts that own functions now, each at least once."""
         self._authenticator = authenticator
         self._accounts = accounts
 

@@ -178,9 +178,7 @@ async def running(
         stack.push_async_callback(functions.close)
         trust = Trust(settings.signing.trust_dir)
         signatures = Signatures(trust, clock, _count)
-        signing_configs = SigningConfigs(
-            documents, clock, is_attached=lambda arn: any(one.code_signing_arn == arn for one in functions.all())
-        )
+        signing_configs = SigningConfigs(documents, clock, is_attached=functions.is_signing)
         stack.push_async_callback(signing_configs.close)
 
         admission = Admission(account_limit=settings.limits.account_concurrency)
@@ -232,7 +230,7 @@ async def running(
             events.function_changed()
 
         functions.subscribe(changed)
-        for function in functions.all():
+        for function in functions.awake():
             admission.set_reserved(function.ref, function.reserved)
 
         keys = (
@@ -249,7 +247,7 @@ async def running(
             temporary=temporary,
         )
         if driver.tier.name == "process" and settings.sandbox.tier != "process":
-            authenticator = OneAccount(authenticator, lambda: (function.ref.account for function in functions.all()))
+            authenticator = OneAccount(authenticator, lambda: (scope.account for scope in functions.scopes()))
         invoke = InvokeDoor(
             versions=functions,
             invocations=invocations,
@@ -304,7 +302,7 @@ async def running(
 
         await functions.start()
         environments.start()
-        for function in functions.all():
+        for function in functions.awake():
             environments.provision(function.ref)
         events.start()
         stack.push_async_callback(events.stop, settings.server.drain_s)

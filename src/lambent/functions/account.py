@@ -57,6 +57,12 @@ class Accounts:
         """Concurrency not set aside for single functions."""
         return self.limits.concurrent_executions - self.usage(scope).set_aside
 
+    def add(self, scope: Scope, code_bytes: int) -> None:
+        """Count a function that sets nothing aside."""
+        usage = self._usage.get(scope) or self._usage.setdefault(scope, Usage())
+        usage.functions += 1
+        usage.code_bytes += code_bytes
+
     def move(self, old: Function | None, new: Function | None) -> None:
         """Count `new` in place of `old`."""
         some = new or old

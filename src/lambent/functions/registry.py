@@ -1,23 +1,29 @@
 """All functions in memory, and the one way to change them: decide, write, install, tell.
 
+A function is at rest until it is first asked for: known by name, counted, and otherwise as the store keeps it. Those
+about which a start has something to do are awake from the start.
+
 Memory is what the store holds (or is about to: usage counts a change from the moment it is decided). Writes are
 conditional on the stored revision; losing a race means deciding again from what the winner left.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right, insort
+import gc
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from random import random as _random
+from sys import intern
 
 from ..domain.documents import WRITE_ATTEMPTS_MAX
 from ..domain.errors import FunctionNotFound, ServiceFault
 from ..domain.names import LATEST, FunctionRef, Scope
 from . import aliases
 from .account import Accounts
+from .listing import Listing
 from .model import Change, Function, FunctionVersion
 from .provisioned import Wish, wishes
+from .resting import PackageUse
 from .store import FunctionStore, LostRace
 
 Decision = Callable[[Function | None], Function | None]
@@ -31,27 +37,74 @@ class Registry:
     """Functions by name, with the account's usage and the listeners. Used from one event loop."""
 
     def __init__(self, store: FunctionStore, accounts: Accounts, random: Callable[[], float] = _random) -> None:
-        """Read everything from the store. random: what aliases draw their versions with, from 0 up to 1."""
+        """Take over what the store holds. random: what aliases draw their versions with, from 0 up to 1."""
         self._store = store
         self._random = random
         self.accounts = accounts
         self._listeners: list[Callable[[Change], None]] = []
         self._functions: dict[_Key, Function] = {}
-        self._names: dict[Scope, list[str]] = {}
-        for function in store.load():
-            self._functions[_key(function.ref)] = function
-            self._names.setdefault(function.ref.scope, []).append(function.ref.name)
-            self.accounts.move(None, function)
+        self._names: Listing[Scope] = Listing()
+        self._signed: Listing[tuple[str, Scope]] = Listing()
+        """Functions that have a code signing configuration, by its ARN."""
+        self._asleep: dict[_Key, object] = {}
+        self.packages = PackageUse()
+        """The packages that functions run."""
+        self.generation = 0
+        """The highest that a stored version had at the start."""
+        # Nothing of what is made here is garbage; looking for some costs a fifth of the time.
+        collecting = gc.isenabled()
+        gc.disable()
+        try:
+            self._load()
+        finally:
+            if collecting:
+                gc.enable()
 
-    def __iter__(self) -> Iterator[Function]:
-        return iter(self._functions.values())
+    def _load(self) -> None:
+        scope = Scope("", "")
+        for account, region, name, summary, stored in self._store.load():
+            generation, code_bytes, is_restless, packages, code_signing_arn = summary
+            if region != scope.region or account != scope.account:
+                scope = Scope(intern(account), intern(region))
+            self._names.append(scope, name)
+            if code_signing_arn is not None:
+                self._signed.append((code_signing_arn, scope), name)
+            self.packages.add(packages)
+            if generation > self.generation:
+                self.generation = generation
+            key = scope.account, scope.region, name
+            if is_restless:
+                ref = FunctionRef(*key)
+                self._functions[key] = self._store.wake(ref, stored)
+                self.accounts.move(None, self._functions[key])
+            else:
+                self._asleep[key] = stored
+                self.accounts.add(scope, code_bytes)
+
+    def awake(self) -> Iterator[Function]:
+        """The functions that were asked for, or are restless (see `Summary`)."""
+        return iter(list(self._functions.values()))  # whoever looks at one may wake another
+
+    def scopes(self) -> Iterator[Scope]:
+        """Where there are functions."""
+        return iter(self._names)
 
     def find(self, ref: FunctionRef) -> Function | None:
-        return self._functions.get((ref.account, ref.region, ref.name))
+        key = (ref.account, ref.region, ref.name)
+        return self._functions.get(key) or self._woken(key)
+
+    def _woken(self, key: _Key) -> Function | None:
+        """What was at rest under the name until now."""
+        if key not in self._asleep:
+            return None
+        function = self._functions[key] = self._store.wake(FunctionRef(*key), self._asleep[key])
+        del self._asleep[key]
+        return function
 
     def resolve(self, ref: FunctionRef, qualifier: str | None) -> FunctionVersion:
         """See `Functions.resolve`; on the path of every invocation, hence without detours."""
-        function = self._functions.get((ref.account, ref.region, ref.name))
+        key = (ref.account, ref.region, ref.name)
+        function = self._functions.get(key) or self._woken(key)
         if function is not None:
             if qualifier is None or qualifier == LATEST:
                 return function.serving or function.latest
@@ -71,9 +124,15 @@ class Registry:
 
     def names(self, scope: Scope, after: str, most: int) -> list[str]:
         """Up to `most` function names that sort behind `after`, in order."""
-        names = self._names.get(scope, [])
-        start = bisect_right(names, after)
-        return names[start : start + most]
+        return self._names.behind(scope, after, most)
+
+    def signed(self, arn: str, scope: Scope, after: str, most: int) -> list[str]:
+        """The same for functions with this code signing configuration."""
+        return self._signed.behind((arn, scope), after, most)
+
+    def is_signing(self, arn: str) -> bool:
+        """Whether some function has this code signing configuration."""
+        return any(one == arn for one, _ in self._signed)
 
     def subscribe(self, listener: Callable[[Change], None]) -> None:
         self._listeners.append(listener)
@@ -86,7 +145,7 @@ class Registry:
         """
         key = _key(ref)
         for _ in range(WRITE_ATTEMPTS_MAX):
-            old = self._functions.get(key)
+            old = self.find(ref)
             new = decide(old)
             if new is old:
                 return old
@@ -130,14 +189,21 @@ class Registry:
     def _install(self, key: _Key, old: Function | None, new: Function | None) -> None:
         some = new or old
         assert some is not None
-        names = self._names.setdefault(some.ref.scope, [])
+        scope, name = some.ref.scope, some.ref.name
         if new is None:
             del self._functions[key]
-            names.remove(some.ref.name)
+            self._names.remove(scope, name)
         else:
             self._functions[key] = new
             if old is None:
-                insort(names, some.ref.name)
+                self._names.add(scope, name)
+        self.packages.move(old, new)
+        before, after = (None if one is None else one.code_signing_arn for one in (old, new))
+        if before != after:
+            if before is not None:
+                self._signed.remove((before, scope), name)
+            if after is not None:
+                self._signed.add((after, scope), name)
         for change in _changes(old, new):
             for listener in self._listeners:
                 listener(change)

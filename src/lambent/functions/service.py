@@ -65,7 +65,7 @@ class Functions:
         roles: RoleCheck | None = None,
         only_own_roles: bool = False,
     ) -> None:
-        """Read everything from the store; `start` then finishes what a crash left unfinished.
+        """Take over what the store holds; `start` then finishes what a crash left unfinished.
 
         runtime_client: `lambent` or `official`, for functions that do not choose for themselves. random: from 0 up to 1;
         aliases with weights draw their versions with it. merge_layers: None where no layer exists. other_code_bytes:
@@ -83,10 +83,11 @@ class Functions:
         self._turns = Turns()
         self._line = Turns()
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._generation = max((one.generation for function in self._registry for one in _all(function)), default=0)
+        self._generation = self._registry.generation
 
     async def start(self) -> None:
-        """Settle what was Pending or InProgress when the last process ended, and revive what lacked a runtime."""
+        """Settle what was Pending or InProgress when the last process ended, and revive what lacked a runtime: it is
+        among the restless, and nothing else is looked at."""
 
         def decide(function: Function | None) -> Function | None:
             if function is None:
@@ -94,7 +95,7 @@ class Functions:
             stamp = self._stamp()
             return moves.revived(moves.settled(function, stamp, self._runtimes), stamp, self._runtimes)
 
-        unfinished = [function.ref for function in self._registry if decide(function) is not function]
+        unfinished = [function.ref for function in self._registry.awake() if decide(function) is not function]
         await asyncio.gather(*(self._registry.write(ref, decide) for ref in unfinished))
 
     async def close(self) -> None:
@@ -151,9 +152,22 @@ class Functions:
         """Up to `most` function names that sort behind `after`, in order."""
         return self._registry.names(scope, after, most)
 
-    def all(self) -> Iterator[Function]:
-        """Every function of every account."""
-        return iter(self._registry)
+    def awake(self) -> Iterator[Function]:
+        """The functions that are in memory as a whole. Those with reserved or provisioned concurrency always are; all
+        others from when they are first asked for."""
+        return self._registry.awake()
+
+    def signed(self, arn: str, scope: Scope, after: str, most: int) -> list[str]:
+        """Up to `most` names of functions that have this code signing configuration, in order, behind `after`."""
+        return self._registry.signed(arn, scope, after, most)
+
+    def is_signing(self, arn: str) -> bool:
+        """Whether some function, of whatever account, has this code signing configuration."""
+        return self._registry.is_signing(arn)
+
+    def scopes(self) -> Iterator[Scope]:
+        """The accounts and regions that have functions."""
+        return self._registry.scopes()
 
     def reserved(self, ref: FunctionRef) -> int | None:
         """Reserved concurrency; None when not set or when there is no such function."""
@@ -182,14 +196,7 @@ class Functions:
 
     def digests(self) -> set[str]:
         """Names of all packages that some version runs, with its layers: what a collection of packages has to keep."""
-        kept = set()
-        for function in self._registry:
-            for version in _all(function):
-                kept.add(version.code.digest)
-                if version.configuration.layers:
-                    kept.update(version.configuration.layer_digests)
-                    kept.add(version.configuration.opt or "")
-        return kept
+        return set(self._registry.packages)
 
     def subscribe(self, listener: Callable[[Change], None]) -> None:
         """Call `listener` after every write, on the event loop, before the change is answered."""
@@ -488,13 +495,6 @@ class Functions:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-
-def _all(function: Function) -> Iterator[FunctionVersion]:
-    yield function.latest
-    if function.serving is not None:
-        yield function.serving
-    yield from function.versions.values()
 
 
 def _is_settled(function: Function) -> bool:

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Protocol
 
 from ..domain.documents import LostRace
 from ..domain.names import FunctionRef
 from .model import Function
+from .resting import Resting
 
 __all__ = ["FunctionStore", "LostRace"]
 
 
 class FunctionStore(Protocol):
-    """Functions by name, each with its versions, written as one unit on condition of its revision.
+    """Functions by name, each with its versions and its summary, written as one unit on condition of its revision.
 
     A write that returned is durable. A write whose caller was cancelled may or may not have happened; whoever needs to
     know asks `find`.
     """
 
-    def load(self) -> list[Function]:
+    def load(self) -> Iterator[Resting]:
         """Everything stored, in the order of account, region and name; called once, before the first write."""
+
+    def wake(self, ref: FunctionRef, stored: object) -> Function:
+        """The function of which `load` gave `stored`, as it was then: from memory, at once."""
 
     async def find(self, ref: FunctionRef) -> Function | None:
         """The stored function, after all writes that were asked for earlier."""

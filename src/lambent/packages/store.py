@@ -23,6 +23,7 @@ import tempfile
 import threading
 from base64 import b64encode
 from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -41,7 +42,10 @@ GRACE_S = 3_600
 """A package is removed when nobody has referenced or put it for this long: a change that names it may be about to be
 written, and an invocation of the code it replaced may run for a quarter of an hour."""
 FSYNC_FILES_MAX = 16
-"""Up to this many files are synced one by one; above, one sync of the file system is cheaper."""
+"""Up to this many files are synced for themselves; above, one sync of the file system is cheaper."""
+FSYNCS_MAX = 8
+"""Files being synced at once. Each waits for the file system's journal, and those that wait together share one write of
+it: measured for a package of one file, a quarter of the time of one after the other."""
 
 _log = logging.getLogger("lambent.packages")
 T = TypeVar("T")
@@ -78,6 +82,7 @@ class Packages:
         self._unzipped_bytes_max = unzipped_bytes_max
         self._low_water_bytes = low_water_bytes
         self._room = asyncio.Semaphore(UNPACKINGS_MAX)
+        self._syncing = ThreadPoolExecutor(FSYNCS_MAX, thread_name_prefix="sync")
         self._guard = threading.Lock()
         """Between a put that finds a package and a collection that removes it."""
         self._unreferenced: dict[str, int] = {}
@@ -178,7 +183,7 @@ class Packages:
                 (incoming / "unpacked").write_text(str(unpacked_bytes))
                 (incoming / "unpacked").chmod(0o644)
                 incoming.chmod(0o755)
-                _sync(incoming)
+                _sync(incoming, self._syncing)
                 self._publish(incoming, name)
             finally:
                 shutil.rmtree(incoming, ignore_errors=True)  # gone already after a publication
@@ -265,7 +270,7 @@ def _digest(archive: bytes | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _sync(root: Path) -> None:
+def _sync(root: Path, side_by_side: Executor) -> None:
     """Everything below `root` is on disk afterwards."""
     paths = [root]
     for directory, directories, files in os.walk(root):
@@ -273,9 +278,7 @@ def _sync(root: Path) -> None:
         if len(paths) > 2 * FSYNC_FILES_MAX:
             _sync_file_system(root)
             return
-    for path in paths:
-        if not path.is_symlink():
-            _fsync(path)
+    list(side_by_side.map(_fsync, [path for path in paths if not path.is_symlink()]))
 
 
 def _fsync(path: Path) -> None:

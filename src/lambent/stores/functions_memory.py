@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from ..domain.names import FunctionRef
 from ..functions.model import Function
+from ..functions.resting import Resting, summarised
 from ..functions.store import LostRace
 
 
@@ -13,8 +16,14 @@ class MemoryFunctions:
     def __init__(self) -> None:
         self._rows: dict[FunctionRef, Function] = {}
 
-    def load(self) -> list[Function]:
-        return [self._rows[ref] for ref in sorted(self._rows, key=lambda ref: (ref.account, ref.region, ref.name))]
+    def load(self) -> Iterator[Resting]:
+        for ref in sorted(self._rows, key=lambda ref: (ref.account, ref.region, ref.name)):
+            function = self._rows[ref]
+            yield Resting(ref.account, ref.region, ref.name, summarised(function), function)
+
+    def wake(self, ref: FunctionRef, stored: object) -> Function:
+        assert isinstance(stored, Function)
+        return stored
 
     async def find(self, ref: FunctionRef) -> Function | None:
         return self._rows.get(ref)

@@ -39,6 +39,14 @@ CHECKPOINT_ROWS = 4_096
 CHECKPOINT_BYTES = 8_388_608
 """Changed rows, or declared bytes, after which the log is copied into the database. Small, because one costs a
 millisecond and everybody waits for it; ten times larger ones measured no better."""
+CHECKPOINT_COMMITS = 512
+"""Commits after which the same is done: those of a lone client change two or three pages each, so that the log stays
+within LOG_BYTES."""
+LOG_BYTES = 4_194_304
+"""The log is brought to this size in one go. A commit that makes a file longer also waits for the file system's journal,
+together with everybody else's writes: measured, twice as long on a quiet disk and eight times on a busy one."""
+LOG_AFTER_COMMITS = 8
+"""Commits after which that is done, once; a store that is hardly written stays small."""
 WAL_BYTES_MAX = 67_108_864
 """A log file that grew beyond this is cut back to nothing at the next checkpoint (otherwise it is overwritten in
 place, which spares each fdatasync the journalling of a new file size)."""
@@ -89,6 +97,8 @@ class Writer:
         self._pending_bytes = 0
         self._rows_at_checkpoint = 0
         self._bytes_since_checkpoint = 0
+        self._commits_since_checkpoint = 0
+        self._commits = 0
 
     def read_at_start(self, fn: Callable[[sqlite3.Connection], T]) -> T:
         """Run `fn` on the connection in the caller's thread; only before the first job."""
@@ -205,6 +215,9 @@ class Writer:
                 weight += job[4]
             self._call_loop(self._resolve, self._commit(batch), weight)
             self._checkpoint(weight)
+            self._commits += 1
+            if self._commits == LOG_AFTER_COMMITS:
+                self._extend_log()
         failure: Exception | None = None
         try:
             _finish(self._connection)
@@ -299,17 +312,49 @@ class Writer:
 
     def _checkpoint(self, weight: int) -> None:
         self._bytes_since_checkpoint += weight
+        self._commits_since_checkpoint += 1
         rows = self._connection.total_changes
-        if rows - self._rows_at_checkpoint < CHECKPOINT_ROWS and self._bytes_since_checkpoint < CHECKPOINT_BYTES:
+        if (
+            rows - self._rows_at_checkpoint < CHECKPOINT_ROWS
+            and self._bytes_since_checkpoint < CHECKPOINT_BYTES
+            and self._commits_since_checkpoint < CHECKPOINT_COMMITS
+        ):
             return
         self._rows_at_checkpoint = rows
         self._bytes_since_checkpoint = 0
+        self._commits_since_checkpoint = 0
         try:
             mode = "TRUNCATE" if self._wal.stat().st_size > WAL_BYTES_MAX else "PASSIVE"
             self._connection.execute(f"PRAGMA wal_checkpoint({mode})")
         except (OSError, sqlite3.Error) as error:
             # Everything is safe in the log; the next checkpoint tries again.
             _log.error("%s: checkpoint failed: %s", self.path.name, error)
+
+    def _extend_log(self) -> None:
+        """Make the log file long ahead of time: what SQLite spills of a transaction that is then undone stays in it, void,
+        and is overwritten by later commits."""
+        connection = self._connection
+        try:
+            if self._wal.stat().st_size >= LOG_BYTES:
+                return
+            (cache,) = connection.execute("PRAGMA cache_size").fetchone()
+            connection.execute("PRAGMA cache_size = -256")  # KB: what does not fit is spilled
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                connection.execute("CREATE TABLE undone (filling BLOB)")
+                connection.execute("INSERT INTO undone VALUES (zeroblob(?))", (LOG_BYTES,))
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                connection.execute(f"PRAGMA cache_size = {cache}")
+            log = os.open(self._wal, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                os.fdatasync(log)
+            finally:
+                os.close(log)  # SQLite keeps its locks in other files
+        except (OSError, sqlite3.Error) as error:
+            # Nothing but speed is lost, a nearly full disk for instance.
+            _log.info("%s: the log was not extended: %s", self.path.name, error)
 
 
 def _open(path: Path) -> sqlite3.Connection:

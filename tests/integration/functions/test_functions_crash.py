@@ -12,6 +12,7 @@ import pytest
 
 from lambent.domain.clock import SystemClock
 from lambent.domain.names import FunctionRef, Scope
+from lambent.functions.resting import summarised
 from lambent.functions.service import Functions
 from lambent.packages.store import Packages
 from lambent.stores.functions_sqlite import MIGRATIONS, SqliteFunctions
@@ -82,7 +83,10 @@ def test_what_was_acknowledged_survives_a_kill(tmp_path: Path, lines: int) -> No
 
     async def reopen() -> None:
         writer = Writer(tmp_path / "state.db", MIGRATIONS)
-        functions = Functions(SqliteFunctions(writer), Machine(), SystemClock())
+        store = SqliteFunctions(writer)
+        for resting in store.load():
+            assert resting.summary == summarised(store.wake(FunctionRef(*resting[:3]), resting.stored))
+        functions = Functions(store, Machine(), SystemClock())
         await functions.start()
         packages = Packages(tmp_path / "packages", SystemClock())
         try:

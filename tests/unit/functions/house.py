@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from lambent.domain.clock import ManualClock
 from lambent.domain.names import FunctionRef
 from lambent.functions.account import AccountLimits
-from lambent.functions.model import Change, Code
+from lambent.functions.model import Change, Code, Function
 from lambent.functions.service import CodeSource, Functions
 from lambent.functions.store import FunctionStore
 from lambent.functions.wanted import Wanted
@@ -31,6 +31,11 @@ class Machine:
 
     def missing(self, runtime: str, architecture: str, client: str, /) -> str | None:
         return f"{runtime} is not on this machine: install it" if runtime in self.lacks else None
+
+
+def stored(store: FunctionStore) -> list[Function]:
+    """Everything that the store holds, in order."""
+    return [store.wake(FunctionRef(*one[:3]), one.stored) for one in store.load()]
 
 
 class House:
@@ -67,7 +72,7 @@ def signing(house: House, trust_dir: str | Path = "") -> tuple[SigningConfigs, S
     configs = SigningConfigs(
         MemoryDocuments(),
         house.clock,
-        is_attached=lambda arn: any(one.code_signing_arn == arn for one in house.functions.all()),
+        is_attached=lambda arn: house.functions.is_signing(arn),
     )
     count = house.counted.append
     return configs, Signatures(Trust(trust_dir), house.clock, lambda ref, name, value: count((ref.name, name, value)))

@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.unit.functions.house import House, code, ref, wanted
+from tests.unit.functions.house import House, code, ref, stored, wanted
 
 from lambent.domain.errors import LambentError, ServiceFault
 from lambent.domain.names import Scope
 from lambent.functions.account import AccountLimits, Usage
 from lambent.functions.model import Function
+from lambent.functions.resting import packages
 from lambent.functions.service import Functions
 from lambent.functions.wanted import Wanted
 from lambent.stores.functions_memory import MemoryFunctions
@@ -42,6 +44,9 @@ def change(kind: str, name: str, content: str, runtime: str, number: int, flag: 
         "delete-version": lambda functions: functions.delete(at, str(number)),
         "reserve": lambda functions: functions.reserve(at, 20 * number),
         "unreserve": lambda functions: functions.unreserve(at),
+        "sign": lambda functions: functions.change(
+            at, lambda one: replace(one, code_signing_arn=f"arn:{content}" if flag else None)
+        ),
         "pause": lambda functions: asyncio.sleep(0),
     }
     return changes[kind]
@@ -58,6 +63,7 @@ KINDS = st.sampled_from(
         "delete-version",
         "reserve",
         "unreserve",
+        "sign",
         "pause",
     ]
 )
@@ -94,14 +100,20 @@ class Flaky(MemoryFunctions):
 
 
 def check(functions: Functions, store: MemoryFunctions) -> None:
-    stored = store.load()
-    assert [functions.get(one.ref) for one in stored] == stored
-    assert functions.names(SCOPE, "", 10) == [one.ref.name for one in stored]
-    expected = Usage(len(stored), sum(one.code_bytes for one in stored), sum(one.reserved or 0 for one in stored))
+    kept = stored(store)
+    expected = Usage(len(kept), sum(one.code_bytes for one in kept), sum(one.reserved or 0 for one in kept))
     assert functions.usage(SCOPE) == expected
+    assert functions.digests() == {package for one in kept for package in packages(one)}
+    for arn in ("arn:x", "arn:y"):
+        signed = [one.ref.name for one in kept if one.code_signing_arn == arn]
+        assert functions.signed(arn, SCOPE, "", 10) == signed
+        assert functions.is_signing(arn) == bool(signed)
+    assert list(functions.scopes()) == ([SCOPE] if kept else [])
+    assert [functions.get(one.ref) for one in kept] == kept
+    assert functions.names(SCOPE, "", 10) == [one.ref.name for one in kept]
     assert expected.code_bytes <= LIMITS.code_storage_bytes
     assert functions.unreserved(SCOPE) >= 100
-    for one in stored:
+    for one in kept:
         numbers = [int(number) for number in one.versions]
         assert numbers == sorted(numbers)
         assert max(numbers, default=0) < one.next_version
@@ -132,7 +144,7 @@ def test_memory_store_and_usage_always_agree(batches: list[list[Change]], failin
         store.is_repaired = True  # a start whose writes fail is no start
         reopened = house.open(limits=LIMITS)
         await reopened.start()
-        for one in store.load():
+        for one in stored(store):
             assert all(version.is_settled for version in (one.latest, *one.versions.values()))
         check(reopened, store)
 

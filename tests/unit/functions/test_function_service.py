@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from tests.unit.functions.house import LOW, House, code, ref, wanted
+from tests.unit.functions.house import LOW, House, code, ref, stored, wanted
 
 from lambent.domain.errors import (
     CodeStorageExceeded,
@@ -137,7 +137,7 @@ def test_what_a_crash_left_unsettled_is_settled_at_start(house: House) -> None:
         after = functions.get(ref())
         assert after.latest.update_status == "Successful"
         assert after.versions["1"].state == "Active"
-        assert house.store.load() == [after]
+        assert stored(house.store) == [after]
 
     house.run(scenario())
 
@@ -226,7 +226,7 @@ def test_fifty_writers_at_once_lose_nothing(house: House) -> None:
         await asyncio.gather(*(write(name) for name in names))
         await functions.close()
         function = functions.get(ref())
-        assert house.store.load() == [function]
+        assert stored(house.store) == [function]
         assert [int(number) for number in function.versions] == list(range(1, len(function.versions) + 1))
         assert function.latest.update_status == "Successful"
 
@@ -244,9 +244,9 @@ def test_two_services_over_one_store_never_overwrite_each_other(house: House) ->
         )
         for service in services:
             await service.close()
-        (stored,) = house.store.load()
-        assert sorted(int(number) for number in stored.versions) == list(range(1, 51))
-        digests = {version.code.digest for version in stored.versions.values()}
+        (found,) = stored(house.store)
+        assert sorted(int(number) for number in found.versions) == list(range(1, 51))
+        digests = {version.code.digest for version in found.versions.values()}
         assert len(digests) == 50
 
     house.run(scenario())
@@ -325,7 +325,7 @@ def test_a_caller_cancelled_in_the_middle_leaves_a_whole_change(house: House) ->
         store.gate.set()
         await functions.close()
         function = functions.get(ref())
-        assert store.load() == [function]
+        assert stored(store) == [function]
         assert function.latest.update_status == "Successful"
         await functions.update_configuration(ref(), Wanted(timeout_s=6))
 
@@ -545,7 +545,7 @@ def test_reserved_concurrency_leaves_a_hundred_unreserved(house: House) -> None:
         assert refused.value.typed is False
         await functions.reserve(ref("other"), 0)
         assert functions.reserved(ref("other")) == 0
-        assert {one.ref.name: one.reserved for one in house.open().all()} == {"fn": 900, "other": 0}
+        assert {one.ref.name: one.reserved for one in house.open().awake()} == {"fn": 900, "other": 0}
         functions = house.functions
         await functions.unreserve(ref())
         await functions.unreserve(ref())

@@ -8,6 +8,7 @@ import errno
 import hashlib
 import os
 import stat
+import threading
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from lambent.domain.clock import ManualClock
 from lambent.domain.errors import DiskFull, RequestEntityTooLarge
 from lambent.packages import store
 from lambent.packages.archive import BrokenZip, EmptyZip, UnzippedTooLarge
-from lambent.packages.store import GRACE_S, Package, Packages
+from lambent.packages.store import FSYNCS_MAX, GRACE_S, Package, Packages
 
 DATA = zipped(("app.py", b"code"), ("lib/a", b"1234"), ("link", b"app.py", LINK))
 DIGEST = hashlib.sha256(DATA).hexdigest()
@@ -117,6 +118,34 @@ def test_below_the_low_water_mark_nothing_is_taken_in(tmp_path: Path, clock: Man
 
 def test_many_files_are_synced_together(packages: Packages) -> None:
     assert run(packages.put(zipped(*((f"d/{number}", b"x") for number in range(60))))).unpacked_bytes == 60
+
+
+def test_a_few_files_are_synced_side_by_side(packages: Packages, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two directories and three files: all wait at the same time."""
+    together = threading.Barrier(5, timeout=30)
+    synced: list[str] = []
+
+    def sync(path: Path) -> None:
+        if path != packages.directory:
+            together.wait()
+        synced.append(path.name)
+
+    monkeypatch.setattr("lambent.packages.store._fsync", sync)
+    run(packages.put(zipped(("one", b"x"))))
+    assert sorted(synced[:-1])[1:] == ["one", "package.zip", "tree", "unpacked"]
+    assert synced[-1] == packages.directory.name  # the name last, when all that it names is on disk
+    assert FSYNCS_MAX >= 5
+
+
+def test_what_cannot_be_synced_is_no_package(packages: Packages, monkeypatch: pytest.MonkeyPatch) -> None:
+    def sync(path: Path) -> None:
+        if path.name == "tree":
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("lambent.packages.store._fsync", sync)
+    with pytest.raises(OSError, match="Input/output error"):
+        run(packages.put(DATA))
+    assert left(packages) == []
 
 
 def test_what_a_crash_left_is_removed_at_start(packages: Packages, clock: ManualClock) -> None:

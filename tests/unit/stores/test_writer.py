@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from lambent.domain.errors import DiskFull, ServiceFault
-from lambent.stores.writer import StoreFormatError, Writer
+from lambent.stores.writer import LOG_AFTER_COMMITS, LOG_BYTES, StoreFormatError, Writer
 
 INSERT = "INSERT INTO items (name, body) VALUES (?, ?)"
 
@@ -33,6 +34,10 @@ def path(tmp_path: Path) -> Path:
 def names(path: Path) -> list[str]:
     with closing(sqlite3.connect(path)) as connection:
         return [row[0] for row in connection.execute("SELECT name FROM items ORDER BY name")]
+
+
+def size_of(path: Path) -> int:
+    return path.stat().st_size
 
 
 def test_what_is_answered_is_visible_to_a_second_connection(path: Path, migrations: Path) -> None:
@@ -176,6 +181,71 @@ def test_the_log_is_folded_back_between_commits(path: Path, migrations: Path, mo
 
     asyncio.run(main())
     assert len(names(path)) == 100
+
+
+def test_commits_overwrite_a_log_that_was_made_long_ahead(
+    path: Path, migrations: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What is in the file beyond the commits is void, also to whoever opens it after a crash."""
+    monkeypatch.setattr("lambent.stores.writer.CHECKPOINT_COMMITS", 40)
+    log = Path(f"{path}-wal")
+    copy = tmp_path / "copy.db"
+
+    async def main() -> None:
+        writer = Writer(path, migrations)
+        for number in range(LOG_AFTER_COMMITS):
+            assert size_of(log) < LOG_BYTES * 0.9
+            await writer.execute(INSERT, (f"{number:03}", b"x" * 1_000))
+        await writer.execute(INSERT, ("008", b""))  # behind the extension, which is done between two jobs
+        size = size_of(log)
+        assert size >= LOG_BYTES * 0.9
+        for number in range(9, 100):
+            await writer.execute(INSERT, (f"{number:03}", b"x" * 1_000))
+            assert size_of(log) == size
+        shutil.copy(path, copy)
+        shutil.copy(log, f"{copy}-wal")
+        await writer.close()
+
+    asyncio.run(main())
+    with closing(sqlite3.connect(copy)) as crashed:
+        assert crashed.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert crashed.execute("SELECT name FROM sqlite_schema WHERE name = 'undone'").fetchall() == []
+    assert names(copy) == names(path) == [f"{number:03}" for number in range(100)]
+    assert path.stat().st_size < LOG_BYTES / 2
+
+
+def test_a_log_that_cannot_be_made_longer_stays_short(
+    path: Path, migrations: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    async def main() -> None:
+        writer = Writer(path, migrations)
+        monkeypatch.setattr("lambent.stores.writer.os.fdatasync", refuse)
+        for number in range(LOG_AFTER_COMMITS + 4):
+            await writer.execute(INSERT, (f"{number:03}", b""))
+        await writer.close()
+
+    asyncio.run(main())
+    assert len(names(path)) == LOG_AFTER_COMMITS + 4
+
+
+def test_the_commits_of_a_lone_client_are_folded_back(
+    path: Path, migrations: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lambent.stores.writer.CHECKPOINT_COMMITS", 10)
+    sizes = []
+
+    async def main() -> None:
+        writer = Writer(path, migrations)
+        for number in range(21):
+            await writer.execute(INSERT, (f"{number:03}", b"x" * 3_000))
+            sizes.append(size_of(path))
+        await writer.close()
+
+    asyncio.run(main())
+    assert sizes[0] == sizes[8] < sizes[11] < sizes[20]
 
 
 def test_reading_comes_before_the_first_job(path: Path, migrations: Path) -> None:

@@ -4,7 +4,6 @@ PutFunctionCodeSigningConfig, GetFunctionCodeSigningConfig, DeleteFunctionCodeSi
 
 from __future__ import annotations
 
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from lambent.api.ports import Answer
@@ -16,8 +15,6 @@ from lambent.domain.tags import check_tags
 from lambent.functions.code_signing import attached, check_package_type, detached
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from lambent.api.door import PublicDoor
     from lambent.functions.service import Functions
     from lambent.identity.model import Caller
@@ -25,7 +22,6 @@ if TYPE_CHECKING:
     from lambent.signing.service import SigningConfigs
 
 _CONFIGS, _FUNCTIONS = "code-signing-configs", "code-signing-functions"
-_NAMES_AT_ONCE = 1_000
 
 
 def register(door: PublicDoor, configs: SigningConfigs, functions: Functions) -> None:
@@ -92,20 +88,13 @@ class _Signing:
         self._configs.get(arn, caller.scope)
         size = page_size(values)
         (after,) = read_marker(_FUNCTIONS, values.get("Marker"), str) or [""]
-        found = list(islice(self._having(caller, arn, after), size + 1))
-        output: dict[str, Any] = {"FunctionArns": [ref.arn() for ref in found[:size]]}
-        if len(found) > size:
-            output["NextMarker"] = write_marker(_FUNCTIONS, [found[size - 1].name])
-        return Answer(output)
-
-    def _having(self, caller: Caller, arn: str, after: str) -> Iterator[FunctionRef]:
-        """Functions of the caller's scope that have a configuration, by name, behind `after`."""
         scope = caller.scope
-        while names := self._functions.names(scope, after, _NAMES_AT_ONCE):
-            for after in names:
-                ref = FunctionRef(scope.account, scope.region, after)
-                if self._functions.get(ref).code_signing_arn == arn:
-                    yield ref
+        found = self._functions.signed(arn, scope, after, size + 1)
+        shown = [FunctionRef(scope.account, scope.region, name).arn() for name in found[:size]]
+        output: dict[str, Any] = {"FunctionArns": shown}
+        if len(found) > size:
+            output["NextMarker"] = write_marker(_FUNCTIONS, [found[size - 1]])
+        return Answer(output)
 
     async def put_function(self, caller: Caller, values: dict[str, Any]) -> Answer:
         arn = values["CodeSigningConfigArn"]
