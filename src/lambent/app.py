@@ -95,6 +95,8 @@ def prepare(settings: Settings) -> Prepared:
         )
         try:
             _check_isolation(settings, driver.kind)
+            if identity is not None and driver.kind == "process":
+                runtimes.leave_out_of_reach(*identity)
             if identity is not None:
                 become(identity, (settings.server.data_dir,))
         except BaseException:

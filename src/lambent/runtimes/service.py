@@ -62,6 +62,7 @@ class Runtimes:
         self._staged = staged
         self._clients = clients
         self._interpreters: dict[tuple[str, str], Interpreter] = {}
+        self._beyond_reach: dict[tuple[str, str], str] = {}
         for interpreter in found:
             self._interpreters.setdefault((interpreter.family, interpreter.version), interpreter)
         # Looked up now: the sandboxes' images are made of what there was at the start, and a look-up touches no disk.
@@ -72,6 +73,12 @@ class Runtimes:
         self._sdk_dirs: dict[str, Path] = {}
         if sdks is not None:
             self._sdk_dirs = {name: sdks / name for name in catalogue.IDENTIFIERS if (sdks / name).is_dir()}
+
+    def leave_out_of_reach(self, uid: int, gid: int) -> None:
+        """Take out what a user can't run where it lies: for a tier that mounts nothing, before anything is asked."""
+        for key, one in list(self._interpreters.items()):
+            if not _is_reachable(Path(one.executable), uid, gid):
+                self._beyond_reach[key] = self._interpreters.pop(key).executable
 
     def interpreters(self) -> list[Interpreter]:
         """One of each version that was found."""
@@ -101,6 +108,12 @@ class Runtimes:
         if client == "lambent" and identifier.version not in supported:
             return f"Lambent's {identifier.family} client serves versions {supported[0]} to {supported[-1]}, not {name}"
         interpreter = self._interpreters.get((identifier.family, identifier.version))
+        beyond = self._beyond_reach.get((identifier.family, identifier.version))
+        if beyond is not None:
+            return (
+                f"{name} is here as {beyond}, which the user that functions run as cannot reach: install it for everybody, "
+                "or run Lambent in a tier that mounts it (`lambent doctor`)"
+            )
         if interpreter is None:
             return f"{name} is not on this machine: {_how_to_get(identifier)}"
         if client == "official" and (identifier.family, identifier.version) not in self._entries:
@@ -176,6 +189,19 @@ class Runtimes:
             return None
         argv = _own_client(runtime.identifier, runtime.interpreter)
         return argv, environment.waiting_variables(runtime.identifier)
+
+
+def _is_reachable(path: Path, uid: int, gid: int) -> bool:
+    """Whether a user with no other group can execute a file: search permission on all directories above it."""
+    for one in (path, *path.parents):
+        try:
+            status = one.stat()
+        except OSError:
+            return False
+        shift = 6 if status.st_uid == uid else 3 if status.st_gid == gid else 0
+        if not status.st_mode >> shift & 0o1:
+            return False
+    return True
 
 
 def _own_client(identifier: Identifier, interpreter: Interpreter) -> tuple[str, ...]:
