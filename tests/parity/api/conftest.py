@@ -1,16 +1,21 @@
-"""A public door behind the real HTTP core on a loopback port of its own, and boto3 clients for it."""
+"""A public door behind the real HTTP core on a loopback port of its own, and boto3 clients for it; a client of the
+server that all tests share, which judges every answer."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from tests.parity.api.judged import ACCOUNT, Recorder
+from tests.support import client as sdk_client
+from tests.support import unique
 
 from lambent.api.door import PublicDoor
 from lambent.domain.clock import SystemClock
@@ -79,3 +84,39 @@ def client(running: Running) -> Iterator[Any]:
         client.get_account_settings()
     yield client
     client.close()
+
+
+@pytest.fixture(scope="module")
+def recorder(endpoint: str) -> Iterator[Recorder]:
+    """A client of the running server, and what it has heard."""
+    recorder = Recorder(sdk_client("lambda", endpoint, account=ACCOUNT))
+    recorder.client.get_account_settings()  # so that no test is the one that connects
+    yield recorder
+    recorder.client.close()
+
+
+@pytest.fixture
+def lambda_(recorder: Recorder, request: pytest.FixtureRequest) -> Iterator[Any]:
+    """The client; afterwards every answer was by the model, and what the test says it covers was accepted and refused."""
+    recorder.clear()
+    yield recorder.client
+    assert recorder.problems == []
+    marker = request.node.get_closest_marker("covers")
+    operations = set() if marker is None else set(marker.args)
+    assert operations <= recorder.accepted, operations - recorder.accepted
+    assert operations <= recorder.refused, operations - recorder.refused
+
+
+@pytest.fixture
+def name(recorder: Recorder) -> Iterator[Callable[[], str]]:
+    """Makes function names; their functions are gone afterwards."""
+    made: list[str] = []
+
+    def name() -> str:
+        made.append(unique("boto"))
+        return made[-1]
+
+    yield name
+    for one in made:
+        with suppress(recorder.client.exceptions.ResourceNotFoundException):
+            recorder.client.delete_function(FunctionName=one)

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from tests.parity.cli.life import live
 from tests.support import ROLE, package, unique
 
 Aws = Callable[..., Any]
@@ -56,6 +57,10 @@ def test_create_wait_read_update_and_delete(aws: Aws, refused: Callable[..., str
     assert f"Function not found: arn:aws:lambda:us-east-1:000000000000:function:{name}" in refused(
         "lambda", "get-function", "--function-name", name
     )
+
+
+def test_a_life_with_layer_alias_permission_and_url(aws: Aws, name: str, tmp_path: Path) -> None:
+    live(aws, name, tmp_path)
 
 
 def test_the_code_downloads_without_credentials_for_ten_minutes(aws: Aws, lambda_: Any, name: str) -> None:

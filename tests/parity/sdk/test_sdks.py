@@ -6,6 +6,7 @@ takes longer than INSTALL_LIMIT_S, the test is skipped and says so.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -15,62 +16,167 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.conftest import RunningServer, start_server
 from tests.support import package, unique
 
 HERE = Path(__file__).parent
 CACHE = HERE.parents[2] / ".cache" / "parity"
+KEY, SECRET = "ONEKEY", "what/nobody+knows="
 INSTALL_LIMIT_S = 40.0
 FLOW_LIMIT_S = 60.0
 CODE = """import os
+import words
 def handler(event, context):
     print("ran")
-    return {{"code": {number}, "n": event.get("n"), "colour": os.environ["COLOUR"]}}
+    return {{"code": {number}, "n": event.get("n"), "colour": os.environ["COLOUR"], "words": words.WORDS}}
 """
+REPLAYED = [
+    "aws_lambda_function",
+    "aws_lambda_function_url",
+    "aws_lambda_event_source_mapping",
+    "aws_lambda_alias",
+    "aws_lambda_permission",
+    "aws_lambda_provisioned_concurrency_config",
+    "aws_lambda_function_event_invoke_config",
+    "aws_lambda_layer_version",
+    "aws_lambda_layer_version_permission",
+    "aws_lambda_code_signing_config",
+    "aws_lambda_runtime_management_config",
+    "aws_lambda_function_recursion_config",
+]
 
-pytestmark = pytest.mark.timeout(INSTALL_LIMIT_S + FLOW_LIMIT_S + 30)
+pytestmark = [
+    pytest.mark.timeout(INSTALL_LIMIT_S + FLOW_LIMIT_S + 30),
+    pytest.mark.leaves_session_state,  # the module's server
+]
+
+
+Run = Callable[[list[str], Path], None]
+
+
+@pytest.fixture(scope="module")
+def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """A server that verifies signatures: each SDK signs other headers, and encodes paths in its own way."""
+    keys = {"LAMBENT_VERIFY_SIGNATURES": "true", "LAMBENT_ACCESS_KEYS": f"{KEY}:{SECRET}"}
+    running = start_server(tmp_path_factory.mktemp("sdks") / "data", env=keys)
+    yield running
+    assert running.stop() == 0, running.log.read_text()[-4_000:]
 
 
 @pytest.fixture
-def flow(endpoint: str, tmp_path: Path) -> Callable[[list[str], Path], None]:
-    """Run an SDK's program; answers what it saw."""
-    name = unique("sdk")
-    zips = [tmp_path / "first.zip", tmp_path / "second.zip"]
-    for number, path in enumerate(zips, 1):
-        path.write_bytes(package({"app.py": CODE.format(number=number)}))
+def sdk_environment(strict: RunningServer) -> dict[str, str]:
+    """Nobody's configuration, the server's key and its address."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "LAMBENT_"))}
-    environment = {
+    return {
         **kept,
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_ENDPOINT_URL": strict.url,
+        "AWS_ACCESS_KEY_ID": KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET,
         "AWS_REGION": "us-east-1",
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
     }
 
+
+@pytest.fixture
+def flow(sdk_environment: dict[str, str], tmp_path: Path) -> Run:
+    """Run an SDK's program; what it parsed must be what was sent."""
+    name = unique("sdk")
+    archives = {
+        "first.zip": package({"app.py": CODE.format(number=1)}),
+        "second.zip": package({"app.py": CODE.format(number=2)}),
+        "layer.zip": package({"python/words.py": "WORDS = 'of the layer'\n"}),
+    }
+    for file, content in archives.items():
+        (tmp_path / file).write_bytes(content)
+
     def run(command: list[str], folder: Path) -> None:
         done = subprocess.run(
-            [*command, name, *map(str, zips)],
+            [*command, name, *(str(tmp_path / file) for file in archives)],
             capture_output=True,
             text=True,
             cwd=folder,
-            env=environment,
+            env=sdk_environment,
             timeout=FLOW_LIMIT_S,
         )
         assert done.returncode == 0, done.stderr
-        assert json.loads(done.stdout.splitlines()[-1]) == {
-            "created": "Pending",
-            "first": {"code": 1, "n": 1, "colour": "blue", "tail": True, "ran": "$LATEST"},
-            "second": {"code": 2, "n": 2, "colour": "red", "tail": True, "ran": "$LATEST"},
-            "gone": {
-                "code": "ResourceNotFoundException",
-                "message": f"Function not found: arn:aws:lambda:us-east-1:000000000000:function:{name}:$LATEST",
-                "status": 404,
-            },
-        }
+        seen = json.loads(done.stdout.splitlines()[-1])
+        expected = parsed(name, {file: len(content) for file, content in archives.items()})
+        for step, what in expected.items():
+            assert seen.pop(step) == what, step
+        assert not seen
 
     return run
+
+
+def parsed(name: str, sizes: dict[str, int]) -> dict[str, Any]:
+    """What every SDK has to have read, step by step. sizes: bytes of each archive."""
+    arn = f"arn:aws:lambda:us-east-1:000000000000:function:{name}"
+    layer = f"arn:aws:lambda:us-east-1:000000000000:layer:{name}:1"
+    function = {
+        "arn": arn,
+        "version": "$LATEST",
+        "runtime": "python3.11",
+        "memory": 256,
+        "timeout": 3,
+        "ephemeral": 1024,
+        "architectures": ["x86_64"],
+        "environment": {"COLOUR": "blue"},
+        "layers": [layer],
+        "log": "INFO",
+        "tracing": "PassThrough",
+        "snap": "Off",
+        "size": sizes["first.zip"],
+        "state": "Pending",
+        "update": None,
+    }
+    changed = {**function, "size": sizes["second.zip"], "state": "Active", "update": "InProgress"}
+    statement = {
+        "Sid": "bucket",
+        "Effect": "Allow",
+        "Principal": {"Service": "s3.amazonaws.com"},
+        "Action": "lambda:InvokeFunction",
+        "Resource": f"{arn}:live",
+        "Condition": {"ArnLike": {"AWS:SourceArn": "arn:aws:s3:::bucket"}},
+    }
+    return {
+        "layer": {"arn": layer, "version": 1, "runtimes": ["python3.11"]},
+        "created": function,
+        "taken": refusal(409, "ResourceConflictException", f"Function already exist: {name}"),
+        "first": answer(1, 1, "blue", "$LATEST"),
+        "updated": changed,
+        "second": answer(2, 2, "red", "$LATEST"),
+        "read": {**changed, "environment": {"COLOUR": "red"}, "timeout": 9, "update": "Successful"},
+        "invalid": refusal(
+            400,
+            "InvalidParameterValueException",
+            "'Timeout' value failed to satisfy constraint: Member must have value less than or equal to 900",
+        ),
+        "published": "1",
+        "versions": ["$LATEST", "1", "2"],
+        "alias": {"arn": f"{arn}:live", "version": "1", "weights": {"2": 1.0}},
+        "weighted": answer(2, 3, "green", "2"),
+        "moved": {"2": 0.25},
+        "stale": refusal(
+            412,
+            "PreconditionFailedException",
+            "The Revision Id provided does not match the latest Revision Id. Call the GetFunction/GetAlias API to "
+            "retrieve the latest Revision Id",
+        ),
+        "statement": statement,
+        "policy": {"Version": "2012-10-17", "Id": "default", "Statement": [statement]},
+        "tags": {"stage": "test", "with space": "é"},
+        "gone": refusal(404, "ResourceNotFoundException", f"Function not found: {arn}:$LATEST"),
+    }
+
+
+def answer(code: int, number: int, colour: str, ran: str) -> dict[str, Any]:
+    return {"code": code, "n": number, "colour": colour, "words": "of the layer", "tail": True, "ran": ran}
+
+
+def refusal(status: int, code: str, message: str) -> dict[str, Any]:
+    return {"code": code, "message": message, "status": status}
 
 
 def fetched(tool: str, folder: Path, *steps: list[str]) -> None:
@@ -78,7 +184,9 @@ def fetched(tool: str, folder: Path, *steps: list[str]) -> None:
     if shutil.which(tool) is None:
         pytest.skip(f"{tool} is not on this machine")
     marker = folder / ".fetched"
-    wanted = {file.relative_to(folder).as_posix(): file.stat().st_size for file in _sources(folder)}
+    wanted = {
+        file.relative_to(folder).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in _sources(folder)
+    }
     if marker.exists() and json.loads(marker.read_text()) == wanted:
         return
     for step in steps:
@@ -92,7 +200,7 @@ def fetched(tool: str, folder: Path, *steps: list[str]) -> None:
 
 
 def _sources(folder: Path) -> Iterator[Path]:
-    for pattern in ("main.go", "go.mod", "pom.xml", "package.json", "src/main/java/*.java"):
+    for pattern in ("**/*.go", "go.mod", "pom.xml", "package.json", "src/main/java/*.java"):
         yield from folder.glob(pattern)
 
 
@@ -112,10 +220,47 @@ def test_javascript_v3(flow: Any) -> None:
     flow(["node", "--no-warnings", str(HERE / "flow.mjs")], folder)
 
 
-def test_go_v2(flow: Any) -> None:
+def built_go() -> Path:
+    """The folder with both programs in it."""
     folder = workshop("go")
-    fetched("go", folder, ["go", "build", "-o", "flow", "."])
+    fetched("go", folder, ["go", "build", "-o", "flow", "."], ["go", "build", "-o", "replay", "./provider"])
+    return folder
+
+
+def test_go_v2(flow: Any) -> None:
+    folder = built_go()
     flow([str(folder / "flow")], folder)
+
+
+def test_the_current_terraform_provider_reads_what_it_wrote(sdk_environment: dict[str, str], tmp_path: Path) -> None:
+    """The calls of its resources' cycles, replayed with the SDK that it is built on."""
+    zips = [tmp_path / f"{number}.zip" for number in (1, 2)]
+    for number, archive in enumerate(zips, 1):
+        archive.write_bytes(package({"app.py": f"def handler(event, context): return {number}\n"}))
+    done = subprocess.run(
+        [str(built_go() / "replay"), unique("provider"), *map(str, zips)],
+        capture_output=True,
+        text=True,
+        env=sdk_environment,
+        timeout=FLOW_LIMIT_S,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == REPLAYED
+
+
+def test_a_wrong_secret_is_refused(sdk_environment: dict[str, str], tmp_path: Path) -> None:
+    """Without this, the other tests would say nothing about signatures."""
+    archive = tmp_path / "code.zip"
+    archive.write_bytes(package({"app.py": ""}))
+    done = subprocess.run(
+        [str(built_go() / "flow"), unique("forged"), *[str(archive)] * 3],
+        capture_output=True,
+        text=True,
+        env={**sdk_environment, "AWS_SECRET_ACCESS_KEY": "guessed"},
+        timeout=FLOW_LIMIT_S,
+    )
+    assert done.returncode == 1
+    assert "InvalidSignatureException: The request signature we calculated does not match" in done.stderr
 
 
 def test_java_v2(flow: Any) -> None:
