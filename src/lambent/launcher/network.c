@@ -452,9 +452,11 @@ static int open_socket(int type, uint16_t port, bool with_ipv6) {
     if (fd < 0) return -1;
     bool stream = type == SOCK_STREAM;
     if (with_ipv6) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
-    if (with_ipv6 && setsockopt(fd, IPPROTO_IPV6, stream ? IPV6_TRANSPARENT : IPV6_RECVPKTINFO, &on, sizeof on) != 0)
-        goto failed;
-    if (setsockopt(fd, IPPROTO_IP, stream ? IP_TRANSPARENT : IP_PKTINFO, &on, sizeof on) != 0) goto failed;
+    /* Transparent: it accepts for, and answers from, whatever address was meant. */
+    if (with_ipv6 && setsockopt(fd, IPPROTO_IPV6, IPV6_TRANSPARENT, &on, sizeof on) != 0) goto failed;
+    if (setsockopt(fd, IPPROTO_IP, IP_TRANSPARENT, &on, sizeof on) != 0) goto failed;
+    if (!stream && with_ipv6 && setsockopt(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &on, sizeof on) != 0) goto failed;
+    if (!stream && setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &on, sizeof on) != 0) goto failed;
     if (with_ipv6) {
         struct sockaddr_in6 any = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
         result = bind(fd, (struct sockaddr *)&any, sizeof any);

@@ -132,23 +132,24 @@ static bool keep(struct half *half, const char *data, size_t size) {
     return true;
 }
 
+/* Nothing is kept and nothing more will come. */
+static bool tell_end(struct half *half, int to) {
+    half->ended = true;
+    if (half->told) return true;
+    half->told = true;
+    return shutdown(to, SHUT_WR) == 0 || errno == ENOTCONN;
+}
+
 /* Move what there is, for a few turns. False: the connection is broken. */
 static bool pump(struct connection *connection, struct half *half, int from, int to) {
     for (int turn = 0; turn < TURNS_PER_EVENT_MAX; turn++) {
         if (!push(half, to)) return false;
         if (half->kept) return true;
-        if (half->ended) {
-            if (!half->told && shutdown(to, SHUT_WR) != 0 && errno != ENOTCONN) return false;
-            half->told = true;
-            return true;
-        }
+        if (half->ended) return tell_end(half, to);
         ssize_t got = recv(from, piece, relay.buffered < BUFFERED_BYTES_MAX ? PIECE_BYTES : SMALL_PIECE_BYTES, MSG_DONTWAIT);
         if (got < 0) return is_passing(errno);
         connection->moved_ms = relay.now;
-        if (got == 0) {
-            half->ended = true;
-            continue;
-        }
+        if (got == 0) return tell_end(half, to); /* now: an ended source wakes nobody again */
         ssize_t sent = send(to, piece, (size_t)got, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (sent < 0 && !is_passing(errno)) return false;
         size_t taken = sent > 0 ? (size_t)sent : 0;
