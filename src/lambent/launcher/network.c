@@ -37,9 +37,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "flow.h"
+
 #define MESSAGES_BYTES_MAX 16384u
-#define LISTEN_BACKLOG 1024
-#define SYN_BYTES_MAX 128u /* both headers at their longest */
+#define GATE_BACKLOG 1024
 #define LO 1               /* its index, in every namespace */
 #define PRIORITY_MANGLE (-150)
 #define TCP_FLAGS_AT 13u
@@ -464,7 +465,7 @@ static int open_socket(int type, uint16_t port, bool with_ipv6) {
         struct sockaddr_in any = {.sin_family = AF_INET, .sin_port = htons(port)};
         result = bind(fd, (struct sockaddr *)&any, sizeof any);
     }
-    if (result == 0 && (!stream || listen(fd, LISTEN_BACKLOG) == 0)) return fd;
+    if (result == 0 && (!stream || listen(fd, GATE_BACKLOG) == 0)) return fd;
 failed:
     close(fd);
     return -1;

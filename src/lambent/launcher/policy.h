@@ -6,7 +6,11 @@
 
 #define POLICY_RULES_MAX 64u
 #define POLICY_NAME_MAX 254u
-#define LEARNED_MAX 256u    /* addresses that names were answered with, of one sandbox */
+#ifndef SHORT_WAITS
+#define LEARNED_MAX 256u   /* addresses that names were answered with, of one sandbox */
+#else
+#define LEARNED_MAX (SHORT_WAITS * 2u)
+#endif
 #define LEARNED_S_MIN 300u  /* clients keep an address for longer than its time to live */
 
 enum policy_mode { POLICY_NONE, POLICY_OUTBOUND, POLICY_LISTED };

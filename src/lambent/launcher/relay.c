@@ -23,7 +23,7 @@
 
 #include "seccomp.h"
 
-#define EVENTS_MAX 128
+#define RELAY_EVENTS_MAX 128
 #define TICK_MS 250
 #define CLOSERS 4
 #define CLOSER_STACK_BYTES 65536u
@@ -148,9 +148,9 @@ static _Noreturn void run(void) {
     watch_set(&orders, EPOLLIN);
     int64_t next_tick = 0;
     for (;;) {
-        struct epoll_event events[EVENTS_MAX];
+        struct epoll_event events[RELAY_EVENTS_MAX];
         bool timed = relay.connection_count > 0 || relay.query_count > 0;
-        int count = epoll_wait(relay.poller, events, EVENTS_MAX, timed ? TICK_MS : -1);
+        int count = epoll_wait(relay.poller, events, RELAY_EVENTS_MAX, timed ? TICK_MS : -1);
         relay.now = now_ms();
         for (int i = 0; i < count; i++) {
             struct watch *watch = events[i].data.ptr;
