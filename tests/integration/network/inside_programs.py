@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -64,3 +66,26 @@ def relay_of(world: World) -> int:
                 if Path(f"/proc/{pid}/comm").read_text() == "lambent-relay\n":
                     return pid
         assert time.monotonic() < until, "there is no relay"
+
+
+AT_REST = 5
+"""The spawner's, the routing table's, three of the one sandbox."""
+
+
+def connections(world: World) -> int:
+    """Sockets of the relay."""
+    folder = f"/proc/{relay_of(world)}/fd"
+    count = 0
+    for entry in os.listdir(folder):
+        try:
+            count += os.readlink(f"{folder}/{entry}").startswith("socket:")
+        except OSError:
+            continue
+    return count
+
+
+async def until_left(world: World, wanted: int) -> None:
+    until = asyncio.get_running_loop().time() + WAIT_S_MAX / 2
+    while connections(world) != wanted:
+        assert asyncio.get_running_loop().time() < until, (connections(world), wanted)
+        await asyncio.sleep(0.02)  # its descriptors are all there is to see

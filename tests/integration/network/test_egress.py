@@ -5,7 +5,6 @@ A program prints one word a line: what it got, or the name of the error that it 
 
 from __future__ import annotations
 
-import asyncio
 import os
 import resource
 import signal
@@ -17,9 +16,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from inside_programs import TOOLS, answers, relay_of, said, sandbox_of
+from inside_programs import AT_REST, TOOLS, answers, connections, relay_of, said, sandbox_of, until_left
 from outside_world import DNS, ECHO, RESET, SILENT, Outside, ip
-from tests.contracts.sandbox_world import CODE, LIMITS, PYTHON, WAIT_S_MAX, World
+from tests.contracts.sandbox_world import CODE, LIMITS, PYTHON, World
 
 from lambent.domain.egress import LISTED, NONE, OUTBOUND, Egress, Layer, function_layer, server_layer
 from lambent.sandbox.port import Binding, SandboxError
@@ -472,18 +471,17 @@ def test_a_sandboxs_connections_end_with_it(world: Make, machine: Outside) -> No
     async def body(made: World) -> None:
         kept = await sandbox_of(made)
         await said(made, kept, "say(attempt(sys.argv[1], 8080))", machine.four)
-        before = len(os.listdir(f"/proc/{relay_of(made)}/fd"))
+        await until_left(made, AT_REST)
         sandbox = await sandbox_of(made)
-        code = f"s = [dial(sys.argv[1], {SILENT}) for _ in range(20)]; say('open'); time.sleep(60)"
+        code = (
+            f"s = [dial(sys.argv[1], {SILENT}) for _ in range(20)]; [c.recv(9) for c in s]; say('open'); time.sleep(60)"
+        )
         started = await made.start(sandbox, PYTHON, "-I", "-S", "-c", TOOLS + code, machine.four)
         await started.read(until=b"open")
-        assert len(os.listdir(f"/proc/{relay_of(made)}/fd")) >= before + 43
+        assert connections(made) == AT_REST + 3 + 40
         await sandbox.destroy()
         os.close(started.log)
-        until = asyncio.get_running_loop().time() + WAIT_S_MAX / 2
-        while len(os.listdir(f"/proc/{relay_of(made)}/fd")) != before:
-            assert asyncio.get_running_loop().time() < until
-            await asyncio.sleep(0.01)  # its descriptors are all there is to see
+        await until_left(made, AT_REST)
 
     made = world()
     made.run(body(made))

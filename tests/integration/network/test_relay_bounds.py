@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
 import shutil
 import socket
 import subprocess
@@ -12,9 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from inside_programs import answers, relay_of, said, sandbox_of
+from inside_programs import AT_REST, answers, connections, said, sandbox_of, until_left
 from outside_world import ECHO, SILENT, Outside
-from tests.contracts.sandbox_world import PYTHON, WAIT_S_MAX, World
+from tests.contracts.sandbox_world import PYTHON, World
 
 from lambent.domain.egress import LISTED, Egress, function_layer
 from lambent.launcher.build import BuildError, build
@@ -32,29 +30,6 @@ def short(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return build(out, sanitize=True, compiler=[compiler, "-DSHORT_WAITS=1u"])
     except BuildError as error:
         pytest.skip(f"this machine's compiler has no sanitizers: {str(error)[:200]}")
-
-
-AT_REST = 5
-"""The spawner's, the routing table's, three of the one sandbox."""
-
-
-def connections(world: World) -> int:
-    """Sockets of the relay."""
-    folder = f"/proc/{relay_of(world)}/fd"
-    count = 0
-    for entry in os.listdir(folder):
-        try:
-            count += os.readlink(f"{folder}/{entry}").startswith("socket:")
-        except OSError:
-            continue
-    return count
-
-
-async def until_left(world: World, wanted: int) -> None:
-    until = asyncio.get_running_loop().time() + WAIT_S_MAX / 2
-    while connections(world) != wanted:
-        assert asyncio.get_running_loop().time() < until, (connections(world), wanted)
-        await asyncio.sleep(0.02)  # its descriptors are all there is to see
 
 
 def test_a_half_closed_connection_that_says_nothing_is_ended(world: Make, machine: Outside, short: Path) -> None:
