@@ -146,28 +146,37 @@ static void reply(const struct query *query, const uint8_t *message, size_t size
         struct cmsghdr align;
         char space[CMSG_SPACE(sizeof(struct in6_pktinfo))];
     } control;
-    memset(&control, 0, sizeof control);
+    union {
+        struct in_pktinfo four;
+        struct in6_pktinfo six;
+    } from;
     union {
         const void *in;
         void *out;
     } body = {message}, client = {&query->client};
-    struct iovec part = {body.out, size};
-    struct msghdr header = {.msg_name = client.out, .msg_namelen = query->client_size, .msg_iov = &part, .msg_iovlen = 1,
-                            .msg_control = control.space};
-    struct cmsghdr *item = &control.align;
     struct endpoint asked = endpoint_of(&(struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_addr = query->asked});
-    if (asked.family == AF_INET) {
-        struct in_pktinfo from = {0};
-        memcpy(&from.ipi_spec_dst, asked.address, 4);
-        *item = (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof from), .cmsg_level = IPPROTO_IP, .cmsg_type = IP_PKTINFO};
-        memcpy(CMSG_DATA(item), &from, sizeof from);
-        header.msg_controllen = CMSG_SPACE(sizeof from);
-    } else {
-        struct in6_pktinfo from = {.ipi6_addr = query->asked};
-        *item = (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof from), .cmsg_level = IPPROTO_IPV6, .cmsg_type = IPV6_PKTINFO};
-        memcpy(CMSG_DATA(item), &from, sizeof from);
-        header.msg_controllen = CMSG_SPACE(sizeof from);
-    }
+    bool four = asked.family == AF_INET;
+    size_t length = four ? sizeof from.four : sizeof from.six;
+    memset(&control, 0, sizeof control);
+    memset(&from, 0, sizeof from);
+    if (four)
+        memcpy(&from.four.ipi_spec_dst, asked.address, 4);
+    else
+        from.six.ipi6_addr = query->asked;
+    struct iovec part = {body.out, size};
+    struct msghdr header;
+    memset(&header, 0, sizeof header);
+    header.msg_name = client.out;
+    header.msg_namelen = query->client_size;
+    header.msg_iov = &part;
+    header.msg_iovlen = 1;
+    header.msg_control = control.space;
+    header.msg_controllen = (__typeof__(header.msg_controllen))CMSG_SPACE(length);
+    struct cmsghdr *item = CMSG_FIRSTHDR(&header);
+    item->cmsg_len = (__typeof__(item->cmsg_len))CMSG_LEN(length);
+    item->cmsg_level = four ? IPPROTO_IP : IPPROTO_IPV6;
+    item->cmsg_type = four ? IP_PKTINFO : IPV6_PKTINFO;
+    memcpy(CMSG_DATA(item), &from, length);
     (void)!sendmsg(query->space->dns.fd, &header, MSG_DONTWAIT | MSG_NOSIGNAL); /* lost: it is asked again */
 }
 
@@ -301,8 +310,14 @@ void dns_on_packets(struct watch *watch, uint32_t events) {
         struct query *query = calloc(1, sizeof *query);
         if (!query) return;
         struct iovec part = {query->question, sizeof query->question};
-        struct msghdr header = {.msg_name = &query->client, .msg_namelen = sizeof query->client, .msg_iov = &part,
-                                .msg_iovlen = 1, .msg_control = control.space, .msg_controllen = sizeof control};
+        struct msghdr header;
+        memset(&header, 0, sizeof header);
+        header.msg_name = &query->client;
+        header.msg_namelen = sizeof query->client;
+        header.msg_iov = &part;
+        header.msg_iovlen = 1;
+        header.msg_control = control.space;
+        header.msg_controllen = sizeof control;
         ssize_t got = recvmsg(watch->fd, &header, MSG_DONTWAIT);
         if (got < 0) return free(query);
         query->size = (uint32_t)got;
