@@ -37,7 +37,7 @@ def attempt(address, port, timeout=8):
 
 async def sandbox_of(world: World, policy: Egress | None = None) -> Sandbox:
     sandbox = await world.blank()
-    await sandbox.bind(Binding(CODE, None, LIMITS, policy or world.egress))
+    await sandbox.bind(Binding(CODE, None, LIMITS, egress=policy or world.egress))
     return sandbox
 
 

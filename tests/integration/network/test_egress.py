@@ -534,7 +534,7 @@ def test_other_limits_do_not_matter_to_it(world: Make, machine: Outside) -> None
     async def body(made: World) -> list[str]:
         limits = replace(LIMITS, tmp_mb=600)
         sandbox = await made.blank()
-        await sandbox.bind(Binding(CODE, None, limits, made.egress))
+        await sandbox.bind(Binding(CODE, None, limits, egress=made.egress))
         return await said(made, sandbox, "say(attempt(sys.argv[1], 8080))", machine.four)
 
     made = world()
