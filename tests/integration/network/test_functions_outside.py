@@ -115,6 +115,9 @@ def server(machine: Outside, place: Path) -> Iterator[RunningServer]:
     if running.tier == "process":
         running.stop()
         pytest.skip("the process tier has the host's network")
+    if "gives sandboxes no way out" in " ".join(running.log.read_text().split()):
+        running.stop()
+        pytest.skip("the kernel gives sandboxes no way out")
     yield running
     assert running.stop() == 0, running.log.read_text()
 
