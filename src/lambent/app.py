@@ -24,6 +24,7 @@ from typing import Any
 
 from lambent import __version__
 from lambent.assembly import node as nodes
+from lambent.assembly.outside import outside
 from lambent.assembly.privileges import UnknownUser, become, server_identity
 from lambent.commands.banner import render
 from lambent.http import listen
@@ -32,7 +33,7 @@ from lambent.runtimes.discovery import Places
 from lambent.runtimes.service import Runtimes, discover
 from lambent.sandbox import choose
 from lambent.sandbox.port import SandboxDriver, SandboxError
-from lambent.settings import Settings
+from lambent.settings import Settings, SettingsError
 from lambent.stores.datadir import DataDirectory, DataDirectoryError, open_data_directory
 from lambent.stores.writer import StoreFormatError
 
@@ -61,7 +62,14 @@ def main(settings: Settings, started_ns: int | None = None) -> int:
     except SandboxError as error:
         print(f"lambent: {choose.refusal(settings.sandbox.tier, error)}", file=sys.stderr)
         return 1
-    except (DataDirectoryError, StoreFormatError, UnknownUser, NotIsolated, nodes.BadAccessKeys) as error:
+    except (
+        DataDirectoryError,
+        StoreFormatError,
+        UnknownUser,
+        NotIsolated,
+        nodes.BadAccessKeys,
+        SettingsError,
+    ) as error:
         print(f"lambent: {error}", file=sys.stderr)
         return 1
     except OSError as error:
@@ -75,6 +83,7 @@ def prepare(settings: Settings) -> Prepared:
     """Everything that may need privilege, and at the end the end of privilege."""
     if settings.server.verify_signatures:
         nodes.access_keys(settings.server.access_keys, settings.server.default_account)  # refused now, not later
+    beyond = outside(settings)
     identity = server_identity(settings.server.run_as)
     ready = None
     if settings.server.ready_file:
@@ -92,6 +101,7 @@ def prepare(settings: Settings) -> Prepared:
             images=runtimes.images(),
             state_dir=data.spawner,
             run_as=identity,
+            outside=beyond,
         )
         try:
             _check_isolation(settings, driver.kind)

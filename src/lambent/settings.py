@@ -178,6 +178,33 @@ class SandboxSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class NetworkSettings:
+    """What functions reach beside the platform."""
+
+    egress: str = field(
+        default="outbound",
+        metadata=about(
+            "Where functions may connect to: none, only the platform; outbound, everything but this machine and "
+            "metadata services; listed, what network.allow lists. A function may narrow it for itself.",
+            choices=("none", "outbound", "listed"),
+        ),
+    )
+    allow: str = field(
+        default="",
+        metadata=about(
+            "What may be connected to, separated by commas: ADDRESS[/PREFIX][:PORT[-PORT]] or NAME[:PORT]. With outbound, "
+            "addresses that are closed otherwise: 127.0.0.1:5432."
+        ),
+    )
+    resolvers: str = field(
+        default="",
+        metadata=about(
+            "Name servers that answer functions, ADDRESS[:PORT], separated by commas; empty: those of /etc/resolv.conf."
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class RuntimeSettings:
     """What runs inside a sandbox."""
 
@@ -262,6 +289,7 @@ class Settings:
     server: ServerSettings = field(default_factory=ServerSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
     sandbox: SandboxSettings = field(default_factory=SandboxSettings)
+    network: NetworkSettings = field(default_factory=NetworkSettings)
     runtimes: RuntimeSettings = field(default_factory=RuntimeSettings)
     s3: S3Settings = field(default_factory=S3Settings)
     signing: SigningSettings = field(default_factory=SigningSettings)
@@ -273,6 +301,7 @@ SECTIONS: dict[str, Callable[..., Any]] = {
     "server": ServerSettings,
     "limits": LimitSettings,
     "sandbox": SandboxSettings,
+    "network": NetworkSettings,
     "runtimes": RuntimeSettings,
     "s3": S3Settings,
     "signing": SigningSettings,

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import pytest
 from tests.patience import PATIENCE
 
+from lambent.domain.egress import NOWHERE
 from lambent.launcher.build import build
 from lambent.sandbox.choose import prepare
 from lambent.sandbox.port import Binding, Command, Exit, Image, Limits, Sandbox, SandboxDriver, SandboxError
@@ -94,6 +95,8 @@ class World:
         self.kind = kind
         self.place = place
         self.instance = instance or f"test-{os.getpid()}-{kind}"
+        self.egress = NOWHERE
+        """Whatever a test of the network binds its sandboxes with."""
         self.runner = asyncio.Runner(loop_factory=new_loop)
         prepared = prepare(
             kind,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lambent.domain.egress import Egress, Outside
 from lambent.domain.names import runtime_version_arn
 from lambent.environments.failures import NO_BOOTSTRAP
 from lambent.environments.plan import Blueprint, RuntimeMissing, StartPlan, WaitingProgram
@@ -18,13 +19,17 @@ from lambent.telemetry.attempt import Origin
 class MachineBlueprints:
     """Blueprints from what was found on this machine."""
 
-    def __init__(self, runtimes: Runtimes, packages_root: Path, client: str, temporary: TemporaryCredentials) -> None:
-        """client: the server's choice of runtime client, `lambent` or `official`; a function may choose for itself."""
+    def __init__(
+        self, runtimes: Runtimes, packages_root: Path, client: str, temporary: TemporaryCredentials, outside: Outside
+    ) -> None:
+        """client: the server's choice of runtime client, `lambent` or `official`; a function may choose for itself.
+        outside: where all functions may connect to at most; a function may narrow it."""
         self._temporary = temporary
         self._runtimes = runtimes
         self._packages_root = packages_root
         self._client = client
         self._programs: dict[str, WaitingProgram] = {}
+        self._outside = outside
 
     def blueprint(self, version: FunctionVersion) -> Blueprint:
         configuration = version.configuration
@@ -49,6 +54,7 @@ class MachineBlueprints:
             runtime_version=f"{identifier.family}:{identifier.version or identifier.os.lower()}.v1",
             runtime_version_arn=runtime_version_arn(version.ref.region, name),
             waiting=self._waiting(found, version),
+            egress=Egress(self._outside.layer, configuration.egress),
         )
 
     def _waiting(self, runtime: Runtime, version: FunctionVersion) -> WaitingProgram | None:

@@ -86,6 +86,7 @@ from .accounts import OneAccount
 from .blueprints import MachineBlueprints
 from .carriers import SandboxCarriers
 from .events import EventAttempts
+from .outside import outside
 from .usage import USAGE_PATH, UsageDoor
 
 MIGRATIONS = Path(__file__).resolve().parent.parent / "stores" / "migrations"
@@ -189,7 +190,9 @@ async def running(
         environments = Environments(
             driver=driver,
             carriers=carriers,
-            blueprints=MachineBlueprints(runtimes, data.packages, settings.runtimes.client, temporary),
+            blueprints=MachineBlueprints(
+                runtimes, data.packages, settings.runtimes.client, temporary, outside(settings)
+            ),
             clock=clock,
             new_splitter=lambda version: _splitter(version, rate),
             record=records.append_other,

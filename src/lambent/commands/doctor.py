@@ -13,7 +13,7 @@ import click
 from lambent import __version__
 
 from .configured import configured, loaded
-from .failures import FAILED
+from .failures import FAILED, Failed
 from .machine import found_runtimes
 from .output import is_terminal, print_json, working
 
@@ -55,11 +55,34 @@ def launcher() -> Finding:
     return Finding("launcher", BAD, "not built: functions cannot be isolated", notes)
 
 
-def isolation(settings: Settings, runtimes: Runtimes) -> Finding:
-    """The tier that a server would take, found by building one sandbox and destroying it."""
+NETWORK_WORDS = {
+    "none": "none: functions reach the platform alone, as network.egress says",
+    "outbound": "outbound: functions reach the outside, and nothing of this machine",
+    "listed": "listed: functions reach what network.allow lists",
+}
+
+
+def network(settings: Settings, has_egress: bool, is_isolated: bool) -> Finding:
+    """What functions would reach."""
+    mode = settings.network.egress
+    if not is_isolated:
+        return Finding("network", POOR, "this machine's own, with its loopback: network.egress is not enforced")
+    if mode == "none" or has_egress:
+        return Finding("network", GOOD, NETWORK_WORDS[mode])
+    return Finding("network", POOR, "functions reach the platform alone; the reason is above")
+
+
+def isolation(settings: Settings, runtimes: Runtimes) -> list[Finding]:
+    """The tier that a server would take, found by building one sandbox and destroying it, and what that may reach."""
+    from lambent.assembly.outside import outside
     from lambent.sandbox.choose import prepare
     from lambent.sandbox.port import SandboxError
+    from lambent.settings import SettingsError
 
+    try:
+        beyond = outside(settings)
+    except SettingsError as error:
+        raise Failed(f"{error}.") from None
     forced = None if settings.sandbox.tier == "auto" else settings.sandbox.tier
     with tempfile.TemporaryDirectory(prefix="lambent-doctor-") as folder:
         packages, state = Path(folder, "packages"), Path(folder, "state")
@@ -73,18 +96,22 @@ def isolation(settings: Settings, runtimes: Runtimes) -> Finding:
                 images=runtimes.images(),
                 state_dir=state,
                 tmp_pool=TMP_POOL,
+                outside=beyond,
             )
         except SandboxError as error:
-            return Finding("isolation", BAD, f"{forced} is insisted on and does not work: {error}")
+            return [Finding("isolation", BAD, f"{forced} is insisted on and does not work: {error}")]
         try:
             missing = prepared.spawner.missing if prepared.spawner is not None else ()
+            has_egress = prepared.spawner is not None and prepared.spawner.has_egress
         finally:
             prepared.abandon()
     notes = (*prepared.refused, *missing)
     if prepared.kind == WEAK_TIER:
         words = "process: a process group with limits, NOT a boundary"
-        return Finding("isolation", POOR, words, notes)
-    return Finding("isolation", GOOD, f"{prepared.kind}: a sandbox was built and destroyed", notes)
+        found = Finding("isolation", POOR, words, notes)
+    else:
+        found = Finding("isolation", GOOD, f"{prepared.kind}: a sandbox was built and destroyed", notes)
+    return [found, network(settings, has_egress, prepared.kind != WEAK_TIER)]
 
 
 def interpreters(runtimes: Runtimes) -> Finding:
@@ -131,7 +158,7 @@ def command(
     settings = loaded(config, assignments, options).settings
     with working("Looking at this machine") as words, found_runtimes(settings) as runtimes:
         words("Building a sandbox")
-        findings = [launcher(), isolation(settings, runtimes), interpreters(runtimes), data_directory(settings)]
+        findings = [launcher(), *isolation(settings, runtimes), interpreters(runtimes), data_directory(settings)]
     if as_json:
         print_json({"version": __version__, "findings": [asdict(finding) for finding in findings]})
     else:

@@ -167,7 +167,8 @@ class Environment:
         blank = await self._shared.blanks.take(self._blueprint.image, limits, self._blueprint.waiting)
         sandbox = self._sandbox = blank.sandbox
         self._waiting = blank.runtime
-        await sandbox.bind(Binding(self.version.code.digest, configuration.opt, limits, is_full_speed=True))
+        code, egress = self.version.code.digest, self._blueprint.egress
+        await sandbox.bind(Binding(code, configuration.opt, limits, is_full_speed=True, egress=egress))
         self._door = self._shared.carriers.open_door(sandbox, self.origin, self.version)
         started_ms, started_ns = self._clock.wall_ms(), self._clock.monotonic_ns()
         limit_s = self._shared.init_limit_s

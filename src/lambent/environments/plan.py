@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from ..domain.egress import NOWHERE, Egress
 from ..functions.model import FunctionVersion
 from ..sandbox.port import Sandbox
 from ..telemetry.attempt import Origin
@@ -44,6 +45,8 @@ class Blueprint:
     runtime_version_arn: str
     waiting: WaitingProgram | None = None
     """What may wait in blanks of this image for one of these environments; None: each starts a program of its own."""
+    egress: Egress = NOWHERE
+    """Where its environments may connect to."""
 
 
 @dataclass(frozen=True, slots=True)

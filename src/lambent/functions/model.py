@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..domain.egress import Layer, function_layer
 from ..domain.limits import EPHEMERAL_MB_DEFAULT, MEMORY_MB_DEFAULT, TIMEOUT_S_DEFAULT
 from ..domain.names import LATEST, FunctionRef
 from ..packages.merge import tree_name
@@ -20,6 +21,10 @@ RUNTIME_CLIENTS = ("lambent", "official")
 PRELOAD_VARIABLE = "LAMBENT_PRELOAD"
 """Environment variable with which one function chooses whether its runtime may have been started before it was needed."""
 PRELOADS = ("on", "off")
+EGRESS_VARIABLE = "LAMBENT_NETWORK_EGRESS"
+"""Environment variable with which one function narrows where it may connect to: none, outbound or listed."""
+EGRESS_LIST_VARIABLE = "LAMBENT_NETWORK_ALLOW"
+"""And the list, with `listed`."""
 
 UNQUALIFIED = ""
 """Key of what belongs to a function as named without a qualifier."""
@@ -159,6 +164,11 @@ class Configuration:
     def is_preloaded(self) -> bool:
         """Whether a runtime that waits may serve; else each environment starts an interpreter of its own."""
         return self.variables.get(PRELOAD_VARIABLE) != "off"
+
+    @property
+    def egress(self) -> Layer:
+        """Where the function lets itself connect to; the server's own layer holds beside it."""
+        return function_layer(self.variables.get(EGRESS_VARIABLE), self.variables.get(EGRESS_LIST_VARIABLE))
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from ..domain.egress import BadEgress, function_layer
 from ..domain.errors import InvalidParameterValue, ValidationFailed
 from ..domain.limits import (
     ENVIRONMENT_JSON_BYTES_MAX,
@@ -27,6 +28,8 @@ from ..domain.names import FunctionRef, Scope
 from ..domain.variables import RESERVED_VARIABLES
 from .attaching import NO_LAYERS, LayerIndex, attached
 from .model import (
+    EGRESS_LIST_VARIABLE,
+    EGRESS_VARIABLE,
     PRELOAD_VARIABLE,
     PRELOADS,
     RUNTIME_CLIENT_VARIABLE,
@@ -99,6 +102,13 @@ def check_environment(variables: Mapping[str, str]) -> None:
         raise InvalidParameterValue(
             f"The environment variable {PRELOAD_VARIABLE} is {' or '.join(PRELOADS)}, not {preload!r}."
         )
+    try:
+        function_layer(variables.get(EGRESS_VARIABLE), variables.get(EGRESS_LIST_VARIABLE))
+    except BadEgress as error:
+        raise InvalidParameterValue(
+            f"The environment variables {EGRESS_VARIABLE} and {EGRESS_LIST_VARIABLE} say where a function may connect "
+            f"to: {error}."
+        ) from None
 
 
 def check_package(wanted: Wanted) -> str:

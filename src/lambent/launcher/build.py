@@ -43,9 +43,16 @@ def build(out: Path = BINARY, sanitize: bool = False, strict: bool = False, comp
     """
     sources = sorted(str(path) for path in HERE.glob("*.c"))
     if sanitize:
-        mode = ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]
+        mode = [
+            "-O1",
+            "-g",
+            "-pthread",
+            "-fsanitize=address,undefined",
+            "-fno-sanitize-recover=all",
+            "-fno-omit-frame-pointer",
+        ]
     else:
-        mode = ["-O2", "-static", "-s", *HARDENING]
+        mode = ["-O2", "-static", "-s", "-pthread", *HARDENING]
     commands = [compiler] if compiler is not None else compilers()
     if not commands:
         raise BuildError("no C compiler: install gcc or clang, or `pip install ziglang`")

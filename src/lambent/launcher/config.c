@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "config.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +15,7 @@ static const struct {
 } SHAPES[] = {
     {"instance", 1}, {"packages", 1}, {"scratch", 1}, {"mode", 1}, {"sandboxes", 1}, {"ids", 2}, {"cgroup1", 2},
     {"cgroup2", 2},  {"tmp", 3},      {"mkfs", 1},    {"image", 1}, {"dir", 1},      {"link", 2}, {"file", 2},
-    {"bind", 2},     {"mask", 1},
+    {"bind", 2},     {"mask", 1},     {"egress", 1}, {"loopback", 2}, {"resolver", 2},
 };
 
 static const char *word(const char **cursor, const char *end) {
@@ -42,6 +43,12 @@ bool config_next(const char **cursor, const char *end, struct step_record *recor
 static uint32_t number(const char *text, uint32_t most) {
     unsigned long value = strtoul(text, NULL, 10);
     return value > most ? most : (uint32_t)value;
+}
+
+static bool endpoint(const struct step_record *record, uint8_t *family, uint8_t *address, uint16_t *port) {
+    *family = strchr(record->first, ':') ? AF_INET6 : AF_INET;
+    *port = (uint16_t)number(record->second, 65535);
+    return *port != 0 && inet_pton(*family, record->first, address) == 1;
 }
 
 static bool is_image_step(const char *name) {
@@ -75,6 +82,18 @@ static bool apply(struct config *config, const struct step_record *record, const
         config->tmp_disk = !strcmp(record->first, "disk");
         config->tmp_pool = number(record->second, TMP_POOL_MAX);
         config->tmp_mb_default = number(record->second + strlen(record->second) + 1, TMP_MB_MAX);
+    } else if (!strcmp(name, "egress")) {
+        config->egress = !strcmp(record->first, "policy");
+    } else if (!strcmp(name, "loopback")) {
+        struct loopback_port *opened = &config->loopback[config->loopback_count];
+        if (config->loopback_count == LOOPBACK_PORTS_MAX) return false;
+        if (!endpoint(record, &opened->family, opened->address, &opened->port)) return false;
+        config->loopback_count++;
+    } else if (!strcmp(name, "resolver")) {
+        struct resolver *resolver = &config->resolvers[config->resolver_count];
+        if (config->resolver_count == RESOLVERS_MAX) return false;
+        if (!endpoint(record, &resolver->family, resolver->address, &resolver->port)) return false;
+        config->resolver_count++;
     } else if (!strcmp(name, "mkfs")) {
         config->mkfs = record->first;
     } else {

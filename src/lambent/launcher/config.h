@@ -14,6 +14,9 @@
 #define SANDBOXES_MAX 16384u
 #define TMP_POOL_MAX 64u
 
+#define LOOPBACK_PORTS_MAX 16u
+#define RESOLVERS_MAX 3u /* as the C library */
+
 struct step_record {
     const char *name; /* dir, link, file, bind, mask */
     const char *first, *second;
@@ -29,6 +32,19 @@ struct hierarchy_config {
     const char *path;
 };
 
+/* One port of the host's loopback that sandboxes may reach under the same address. */
+struct loopback_port {
+    uint8_t family; /* NFPROTO_IPV4 or _IPV6: AF_INET or AF_INET6 by another name */
+    uint8_t address[16];
+    uint16_t port;
+};
+
+struct resolver {
+    uint8_t family;
+    uint8_t address[16];
+    uint16_t port;
+};
+
 struct config {
     const char *instance, *packages, *scratch;
     bool rootless;
@@ -39,6 +55,12 @@ struct config {
     uint32_t tmp_pool;
     uint32_t tmp_mb_default;
     const char *mkfs;
+    bool egress;      /* sandboxes have a way out, by policy */
+    bool egress_ipv6; /* found by trying */
+    struct loopback_port loopback[LOOPBACK_PORTS_MAX];
+    uint32_t loopback_count;
+    struct resolver resolvers[RESOLVERS_MAX]; /* none: those of /etc/resolv.conf */
+    uint32_t resolver_count;
     int cgroup_version; /* 0: none */
     struct hierarchy_config hierarchies[HIERARCHIES_MAX];
     uint32_t hierarchy_count;

@@ -17,7 +17,6 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
-#include <net/if.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sched.h>
@@ -25,7 +24,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -36,6 +34,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "network.h"
 #include "seccomp.h"
 
 #define LISTEN_BACKLOG 128
@@ -62,18 +61,6 @@ static _Noreturn void give_up(int control, const char *step) {
     snprintf(message.step, sizeof message.step, "%s", step);
     report(control, &message, NULL, 0);
     _exit(2);
-}
-
-static int bring_up_loopback(void) {
-    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (fd < 0) return -1;
-    struct ifreq request;
-    memset(&request, 0, sizeof request);
-    memcpy(request.ifr_name, "lo", 3);
-    request.ifr_flags = IFF_UP | IFF_RUNNING;
-    int result = ioctl(fd, SIOCSIFFLAGS, &request);
-    close(fd);
-    return result;
 }
 
 static int listen_inside(void) {
@@ -119,7 +106,7 @@ static void enter_namespaces(const struct build *build) {
     if (attach && group_enter(build->groups, build->group) != 0) give_up(build->control, "join the cgroups");
     int own = CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | (build->groups->version == 2 ? 0 : CLONE_NEWCGROUP);
     if (unshare(own) != 0) give_up(build->control, "unshare");
-    if (bring_up_loopback() != 0) give_up(build->control, "bring up lo");
+    if (loopback_up() != 0) give_up(build->control, "bring up lo");
 }
 
 static void build_root(const struct build *build) {
@@ -133,8 +120,16 @@ static void build_root(const struct build *build) {
     if (sethostname(HOST_NAME, strlen(HOST_NAME)) != 0) give_up(control, "set the host name");
 }
 
-static void hand_out(const struct build *build, int listener) {
-    int fds[BUILT_FDS];
+static void open_the_gate(const struct build *build, int gate[GATE_FDS]) {
+    struct failure failure = {"", 0};
+    if (!build->config->egress || gate_build(build->config, gate, &failure) == 0) return;
+    errno = failure.error;
+    give_up(build->control, failure.step);
+}
+
+static void hand_out(const struct build *build, int listener, const int gate[GATE_FDS]) {
+    int fds[BUILT_FDS_MAX];
+    size_t count = build->config->egress ? BUILT_FDS_MAX : BUILT_FDS;
     fds[BUILT_LISTENER] = listener;
     fds[BUILT_MOUNTS] = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
     fds[BUILT_TASK] = open("/var/task", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -142,10 +137,11 @@ static void hand_out(const struct build *build, int listener) {
     fds[BUILT_TMP] = open("/tmp", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     for (int i = 0; i < BUILT_FDS; i++)
         if (fds[i] < 0) give_up(build->control, "open the mount points");
+    memcpy(fds + BUILT_GATE, gate, sizeof(int) * GATE_FDS);
     if (unshare(CLONE_NEWUSER) != 0) give_up(build->control, "unshare the user namespace");
     struct report message = {.kind = REPORT_UNMAPPED};
-    report(build->control, &message, fds, BUILT_FDS);
-    for (int i = 0; i < BUILT_FDS; i++) close(fds[i]);
+    report(build->control, &message, fds, count);
+    for (size_t i = 0; i < count; i++) close(fds[i]);
     struct order order;
     if (recv(build->control, &order, sizeof order, 0) != (ssize_t)sizeof order || order.kind != ORDER_MAPPED) _exit(3);
 }
@@ -273,8 +269,10 @@ _Noreturn void init_main(const struct build *given) {
     enter_namespaces(&build);
     int listener = listen_inside();
     if (listener < 0) give_up(build.control, "listen inside");
+    int gate[GATE_FDS] = {-1, -1, -1};
+    open_the_gate(&build, gate);
     build_root(&build);
-    hand_out(&build, listener);
+    hand_out(&build, listener, gate);
     drop_privileges(&build);
     occupy_standard_fds();
     keep_only(&build.control, 1);

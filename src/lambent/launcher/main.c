@@ -33,7 +33,8 @@
 #define BIT(capability) (1ull << (capability))
 #define KEPT                                                                                                           \
     (BIT(CAP_SYS_ADMIN) | BIT(CAP_SYS_CHROOT) | BIT(CAP_SYS_PTRACE) | BIT(CAP_SETUID) | BIT(CAP_SETGID) |              \
-     BIT(CAP_SETPCAP) | BIT(CAP_NET_ADMIN) | BIT(CAP_KILL) | BIT(CAP_CHOWN))
+     BIT(CAP_SETPCAP) | BIT(CAP_NET_ADMIN) | BIT(CAP_NET_RAW) | BIT(CAP_NET_BIND_SERVICE) | BIT(CAP_KILL) |          \
+     BIT(CAP_CHOWN))
 
 #if defined(__SANITIZE_ADDRESS__)
 const char *__asan_default_options(void);
@@ -98,6 +99,23 @@ static int start_helpers(struct failure *refused) {
     return fail_with(refused, step, ready.error);
 }
 
+/* Tried before it is promised: a kernel without the modules gives sandboxes without a way out, and the server hears why. */
+static void try_egress(void) {
+    struct answer told = {.version = PROTOCOL_VERSION, .kind = ANSWER_EGRESS};
+    struct failure failure = {"", 0};
+    if (!spawner.config.egress) return;
+    spawner.config.egress_ipv6 = true;
+    if (gate_probe(&spawner.config, &failure) != 0) {
+        spawner.config.egress_ipv6 = false;
+        spawner.config.egress = gate_probe(&spawner.config, &failure) == 0;
+    }
+    told.status = spawner.config.egress;
+    told.flags = spawner.config.egress_ipv6 ? ANSWER_IPV6 : 0;
+    told.error = spawner.config.egress ? 0 : failure.error;
+    if (!spawner.config.egress) snprintf(told.step, sizeof told.step, "%s", failure.step);
+    send_message(spawner.server, &told, sizeof told, NULL, 0);
+}
+
 /* Two descriptors per sandbox: the soft limit of an ordinary shell would end at 500 of them. */
 static void raise_descriptors(void) {
     struct rlimit limit;
@@ -130,6 +148,7 @@ static int prepare(struct failure *failure, struct failure *refused) {
     if (images_build(&spawner.config, failure) != 0) return -1;
     spawner.own_mounts = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
     if (spawner.own_mounts < 0) return fail(failure, "keep the way back");
+    try_egress();
     if (spawner.config.tmp_pool == 0) spawner.config.tmp_pool = 1;
     start_helpers(refused);
     spawner.events = epoll_create1(EPOLL_CLOEXEC);
@@ -152,7 +171,7 @@ int main(int argc, char **argv) {
     int config = fcntl(atoi(argv[2]), F_DUPFD_CLOEXEC, 3);
     int both[2] = {spawner.server, config};
     keep_only(both, 2);
-    spawner.lifeline = -1;
+    spawner.lifeline = spawner.relay = -1;
     struct answer hello = {.version = PROTOCOL_VERSION, .kind = ANSWER_HELLO};
     bool started = config_read(config, &spawner.config, &failure) == 0;
     if (started && spawner.config.rootless && !inside) started = enter_outer(argv, config, &failure) == 0;

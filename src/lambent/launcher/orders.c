@@ -21,7 +21,7 @@ static void finish_bind(struct spawner *spawner, struct sandbox *sandbox, int tm
     name_of(spawner, sandbox, name);
     const struct request *request = &sandbox->request;
     if (group_limit(&spawner->groups, name, &request->limits, &failure) == 0 &&
-        bind_trees(spawner, sandbox, request, tmp, &failure) == 0) {
+        egress_bind(spawner, sandbox, &failure) == 0 && bind_trees(spawner, sandbox, request, tmp, &failure) == 0) {
         group_reset_peak(&spawner->groups, name);
         sandbox->limits = request->limits;
         sandbox->bound = true;
@@ -33,8 +33,20 @@ static void finish_bind(struct spawner *spawner, struct sandbox *sandbox, int tm
     settle(spawner, sandbox, failure.error ? &failure : NULL, 0, NULL, 0);
 }
 
-static void bind_sandbox(struct spawner *spawner, struct sandbox *sandbox, const struct request *request) {
+static void bind_sandbox(struct spawner *spawner, struct sandbox *sandbox, const struct request *request, int *fds,
+                         size_t count) {
+    struct failure failure = {"", 0};
+    if (count != (request->flags & REQUEST_HAS_EGRESS ? 1u : 0u)) {
+        fail_with(&failure, "count the descriptors", EINVAL);
+        settle(spawner, sandbox, &failure, 0, NULL, 0);
+        return;
+    }
     sandbox->request = *request;
+    close_fd(&sandbox->policy); /* of a bind that failed */
+    if (count > 0) {
+        sandbox->policy = fds[0];
+        fds[0] = -1;
+    }
     if (!spawner->config.tmp_disk || request->limits.tmp_mb == sandbox->limits.tmp_mb) {
         finish_bind(spawner, sandbox, -1);
         return;
@@ -44,7 +56,6 @@ static void bind_sandbox(struct spawner *spawner, struct sandbox *sandbox, const
         finish_bind(spawner, sandbox, tmp);
         return;
     }
-    struct failure failure;
     if (order_tmp(spawner, request->limits.tmp_mb) != 0) {
         fail(&failure, "order a /tmp");
         settle(spawner, sandbox, &failure, 0, NULL, 0);
@@ -149,7 +160,7 @@ void sandbox_request(struct spawner *spawner, const struct request *request, int
     bool limited = request->op == OP_BIND || request->op == OP_SET_CPU;
     if (!sandbox)
         fail_with(&failure, "find the sandbox", ESRCH);
-    else if (count != 0 && request->op != OP_START)
+    else if (count != 0 && request->op != OP_START && request->op != OP_BIND)
         fail_with(&failure, "count the descriptors", EINVAL);
     else if (limited && !limits_are_sane(&request->limits))
         fail_with(&failure, "read the limits", EINVAL);
@@ -170,7 +181,7 @@ void sandbox_request(struct spawner *spawner, const struct request *request, int
     char name[GROUP_NAME_MAX];
     name_of(spawner, sandbox, name);
     switch (request->op) {
-    case OP_BIND: bind_sandbox(spawner, sandbox, request); break;
+    case OP_BIND: bind_sandbox(spawner, sandbox, request, fds, count); break;
     case OP_START: start(spawner, sandbox, request, fds, count); break;
     case OP_RESET: reset(spawner, sandbox); break;
     case OP_FREEZE: freeze(spawner, sandbox, true); break;
@@ -215,9 +226,9 @@ bool sandbox_control(struct spawner *spawner, uint32_t slot) {
     struct sandbox *sandbox = &spawner->sandboxes[slot];
     if (sandbox->control < 0) return false;
     struct report report;
-    int fds[BUILT_FDS];
-    size_t count;
-    ssize_t got = receive_message(sandbox->control, &report, sizeof report, fds, BUILT_FDS, &count);
+    int fds[BUILT_FDS_MAX];
+    size_t count, wanted = spawner->config.egress ? BUILT_FDS_MAX : BUILT_FDS;
+    ssize_t got = receive_message(sandbox->control, &report, sizeof report, fds, BUILT_FDS_MAX, &count);
     if (got < 0 && (errno == EAGAIN || errno == EINTR)) return false;
     if (got != (ssize_t)sizeof report) {
         unwatch(spawner, &sandbox->control); /* init ended; its pidfd tells the rest */
@@ -225,12 +236,13 @@ bool sandbox_control(struct spawner *spawner, uint32_t slot) {
     }
     report.step[STEP_MAX - 1] = 0;
     struct failure failure = {report.step, report.error};
-    if (report.kind == REPORT_UNMAPPED && sandbox->state == BUILDING && count == BUILT_FDS) {
+    if (report.kind == REPORT_UNMAPPED && sandbox->state == BUILDING && count == wanted) {
         sandbox->listener = fds[BUILT_LISTENER];
         sandbox->mounts = fds[BUILT_MOUNTS];
         sandbox->task = fds[BUILT_TASK];
         sandbox->opt = fds[BUILT_OPT];
         sandbox->tmp = fds[BUILT_TMP];
+        if (count == BUILT_FDS_MAX) memcpy(sandbox->gate, fds + BUILT_GATE, sizeof sandbox->gate);
         map_ids(spawner, sandbox);
         return true;
     }

@@ -60,6 +60,8 @@ struct limits {
 #define REQUEST_HAS_TASK 1u
 #define REQUEST_HAS_OPT 2u
 #define REQUEST_HAS_CHANNEL 4u
+#define REQUEST_HAS_EGRESS 8u /* to OP_BIND: a policy, see policy.h */
+#define REQUEST_FLAGS 15u
 
 struct request {
     uint32_t version;
@@ -74,7 +76,10 @@ struct request {
     char opt[DIGEST_CHARS];
 };
 
-enum answer_kind { ANSWER_HELLO = 1, ANSWER_RESULT, ANSWER_EXIT, ANSWER_MAP };
+enum answer_kind { ANSWER_HELLO = 1, ANSWER_RESULT, ANSWER_EXIT, ANSWER_MAP, ANSWER_EGRESS };
+
+/* ANSWER_EGRESS, before the hello: whether sandboxes have a way out (status 1), else which step said why not. */
+#define ANSWER_IPV6 4u
 
 #define ANSWER_OUT_OF_MEMORY 1u
 #define ANSWER_TMP_DISK 2u /* hello: /tmp is disk-backed, not charged to the memory limit */
@@ -115,6 +120,8 @@ struct report {
 
 /* Descriptors of REPORT_UNMAPPED, in this order. */
 enum built_fd { BUILT_LISTENER, BUILT_MOUNTS, BUILT_TASK, BUILT_OPT, BUILT_TMP, BUILT_FDS };
+#define BUILT_GATE BUILT_FDS /* then the gate's three, where sandboxes have a way out */
+#define BUILT_FDS_MAX (BUILT_FDS + 3)
 
 _Static_assert(sizeof(struct request) == 248, "container.py packs requests of this size");
 _Static_assert(sizeof(struct answer) == 72, "container.py unpacks answers of this size");

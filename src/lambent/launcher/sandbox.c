@@ -90,6 +90,7 @@ void sandbox_kill(struct spawner *spawner, uint32_t slot, uint64_t serial) {
     sandbox->deadline_ms = now_ms() + REMOVE_MS_MAX;
     close_fd(&sandbox->listener);
     close_fd(&sandbox->log);
+    egress_end(spawner, sandbox);
     forget_mount_points(sandbox);
     if (sandbox->pid == 0) {
         set_free(spawner, sandbox);
@@ -206,7 +207,8 @@ void sandbox_create(struct spawner *spawner, const struct request *request) {
     }
     uint32_t generation = sandbox->generation ? sandbox->generation : 1;
     *sandbox = (struct sandbox){.state = WAITING_TMP, .generation = generation, .pidfd = -1, .control = -1, .mounts = -1,
-                                .task = -1, .opt = -1, .tmp = -1, .listener = -1, .log = -1, .held = {-1, -1}, .image = image,
+                                .task = -1, .opt = -1, .tmp = -1, .listener = -1, .log = -1, .gate = {-1, -1, -1},
+                                .policy = -1, .held = {-1, -1}, .image = image,
                                 .op = OP_CREATE, .serial = request->serial, .limits = request->limits,
                                 .deadline_ms = now_ms() + BUILD_MS_MAX};
     spawner->next_slot = slot_of(spawner, sandbox) + 1; /* a slot's user ids rest as long as possible */

@@ -66,13 +66,14 @@ static void serve(struct spawner *spawner) {
         fail_with(&failure, "read the request", EMSGSIZE);
     else if (request.version != PROTOCOL_VERSION)
         fail_with(&failure, "read the request", EPROTO);
-    else if (request.op == 0 || request.op > OP_LAST || request.reserved != 0 || request.flags > 7)
+    else if (request.op == 0 || request.op > OP_LAST || request.reserved != 0 ||
+             request.flags > REQUEST_FLAGS)
         fail_with(&failure, "read the request", EINVAL);
     if (failure.error)
         answer_result(spawner, got == (ssize_t)sizeof request ? request.serial : 0, 0, &failure, 0, NULL, 0);
     else
         sandbox_request(spawner, &request, fds, count);
-    for (size_t i = 0; i < count; i++) close(fds[i]);
+    for (size_t i = 0; i < count; i++) close_fd(&fds[i]); /* what was kept is taken out */
 }
 
 static void dispatch(struct spawner *spawner, const struct epoll_event *event) {
@@ -81,6 +82,7 @@ static void dispatch(struct spawner *spawner, const struct epoll_event *event) {
     if (what == WATCH_HELPERS && spawner->helpers >= 0) sandbox_tmp_ready(spawner);
     if (what == WATCH_CONTROL) sandbox_control(spawner, slot);
     if (what == WATCH_PIDFD) sandbox_ended(spawner, slot);
+    if (what == WATCH_RELAY && spawner->relay >= 0) egress_lost(spawner);
 }
 
 static int turn(struct spawner *spawner, int timeout_ms) {
@@ -99,6 +101,7 @@ int spawner_run(struct spawner *spawner) {
         if (spawner->sandboxes[slot].state != FREE) sandbox_kill(spawner, slot, 0);
     int64_t until = now_ms() + FAREWELL_MS_MAX;
     while (spawner->busy > 0 && now_ms() < until) turn(spawner, 1);
+    egress_finish(spawner);
     while (spawner->pool_count > 0) tmpdisk_release(spawner->helpers, &spawner->pool[--spawner->pool_count]);
     tmpdisk_stop(&spawner->helpers);
     tmpdisk_clean(&spawner->config);

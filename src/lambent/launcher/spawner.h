@@ -4,6 +4,7 @@
 
 #include "config.h"
 #include "groups.h"
+#include "network.h"
 
 enum sandbox_state { FREE, WAITING_TMP, BUILDING, ALIVE, DYING, STRAGGLER };
 
@@ -13,6 +14,9 @@ struct sandbox {
     pid_t pid;
     int pidfd, control;
     int mounts, task, opt, tmp; /* kept until bound */
+    int gate[GATE_FDS]; /* until the relay has them */
+    int policy;         /* until then, too */
+    bool relayed;       /* the relay knows it */
     int held[2]; /* mounts of /tmp, so that its end does not unmount them: the blank's, and one of another size */
     int image;
     int listener;   /* until the answer to OP_CREATE has gone */
@@ -34,7 +38,8 @@ struct spawner {
     struct config config;
     struct groups groups;
     int server, events, packages, helpers, own_mounts;
-    pid_t warden;
+    pid_t warden, relay_pid;
+    int relay; /* -1: not started yet, or ended */
     int lifeline; /* closed by our end; the warden reads it */
     struct sandbox *sandboxes;
     uint32_t count;      /* slots */
@@ -54,7 +59,7 @@ void answer_exit(struct spawner *spawner, uint64_t serial, uint64_t sandbox, con
 int watch(struct spawner *spawner, int fd, uint32_t what, uint32_t slot);
 void unwatch(struct spawner *spawner, int *fd); /* and close */
 
-enum { WATCH_SERVER, WATCH_HELPERS, WATCH_CONTROL, WATCH_PIDFD };
+enum { WATCH_SERVER, WATCH_HELPERS, WATCH_CONTROL, WATCH_PIDFD, WATCH_RELAY };
 
 /* orders.c and sandbox.c */
 void sandbox_request(struct spawner *spawner, const struct request *request, int *fds, size_t count);
@@ -68,6 +73,12 @@ void sandbox_fill_pool(struct spawner *spawner);
 /* bind.c */
 int bind_trees(struct spawner *spawner, struct sandbox *sandbox, const struct request *request, int tmp,
                struct failure *failure);
+
+/* egress.c */
+int egress_bind(struct spawner *spawner, struct sandbox *sandbox, struct failure *failure); /* from now on by its policy */
+void egress_end(struct spawner *spawner, struct sandbox *sandbox);
+void egress_lost(struct spawner *spawner); /* the relay has spoken, which it does only by ending */
+void egress_finish(struct spawner *spawner);
 
 /* warden.c */
 int warden_start(struct spawner *spawner, struct failure *failure);

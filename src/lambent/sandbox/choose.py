@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..domain.egress import Outside
 from . import wire
 from .container import ContainerDriver
 from .groups import Groups
@@ -78,11 +79,12 @@ def prepare(
     tmp_pool: int = TMP_POOL_DEFAULT,
     disk_tmp: bool = True,
     groups: Groups | None = None,
+    outside: Outside | None = None,
 ) -> Prepared:
     """Find the best tier by trying, or make sure that the forced one works.
 
     kind: one of KINDS, or None for the best. run_as: the user that the server becomes (a rootless spawner started by
-    root runs as it). disk_tmp, groups: instead of what would be found. Raises SandboxError when a forced tier does not work, ValueError for an unknown one.
+    root runs as it). outside: what all sandboxes may reach at most (default: what is not this machine). disk_tmp, groups: instead of what would be found. Raises SandboxError when a forced tier does not work, ValueError for an unknown one.
     """
     if kind is not None and kind not in KINDS:
         raise ValueError(f"unknown sandbox tier {kind!r}: one of {', '.join(KINDS)}")
@@ -105,6 +107,7 @@ def prepare(
                 tmp_pool=tmp_pool,
                 disk_tmp=disk_tmp,
                 groups=groups,
+                outside=outside,
             )
             probe(spawner, images[0].name)
         except SandboxError as error:

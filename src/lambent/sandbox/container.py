@@ -56,13 +56,21 @@ class ContainerSandbox:
 
     async def bind(self, binding: Binding) -> None:
         """Limits hold from here on; the CPU quota too, unless full speed is asked for."""
-        await self._call(
-            wire.BIND,
-            limits=binding.limits,
-            vcpus=None if binding.is_full_speed else binding.limits.cpu_vcpus,
-            task=binding.task,
-            opt=binding.opt,
-        )
+        fds = [wire.memory_file(wire.policy(binding.egress))] if self._driver.has_egress else []
+        try:
+            await self._driver.call(
+                wire.BIND,
+                self.number,
+                limits=binding.limits,
+                vcpus=None if binding.is_full_speed else binding.limits.cpu_vcpus,
+                task=binding.task,
+                opt=binding.opt,
+                flags=wire.HAS_EGRESS if fds else 0,
+                fds=fds,
+            )
+        finally:
+            for fd in fds:
+                os.close(fd)
         self._limits = binding.limits
         self._usage.reset()
 
@@ -126,10 +134,8 @@ class ContainerSandbox:
         *,
         limits: Limits | None = None,
         vcpus: float | None = None,
-        task: str | None = None,
-        opt: str | None = None,
     ) -> wire.Answer:
-        return await self._driver.call(op, self.number, limits=limits, vcpus=vcpus, task=task, opt=opt)
+        return await self._driver.call(op, self.number, limits=limits, vcpus=vcpus)
 
 
 def _only(answer: wire.Answer, step: str) -> int:
@@ -145,6 +151,7 @@ class ContainerDriver:
     def __init__(self, spawner: Spawner) -> None:
         self.tier = Tier(spawner.kind, spawner.missing)
         self.usage_reader = UsageReader(spawner.groups, spawner.instance)
+        self.has_egress = spawner.has_egress
         self._spawner = spawner
         self._socket = spawner.socket
         self._loop = asyncio.get_running_loop()

@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from ..domain.egress import NOWHERE, Egress
+
 SANDBOX_API_ADDRESS = "127.0.0.1:9001"
 """Where a sandbox finds the Runtime API and the platform's endpoint, inside its own network namespace. The `process`
 driver has no namespace and names a port of the host's loopback in `Sandbox.api_address` instead."""
@@ -54,6 +56,8 @@ class Binding:
     limits: Limits
     is_full_speed: bool = False
     """The CPU share is not limited before `set_cpu` says so: an init phase follows."""
+    egress: Egress = NOWHERE
+    """Where the sandbox may connect to beside the platform; nowhere, unless somebody says so."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ MISSING = (
     "memory, CPU and process limits are not enforced, and functions see the host's files, network and processes: "
     "run Lambent as root, or allow user namespaces (sysctl kernel.unprivileged_userns_clone=1)",
     "/tmp is the host's; TMPDIR names a private directory",
+    "network.egress and network.allow are not enforced: functions use the host's network, its loopback too",
 )
 
 

@@ -16,6 +16,7 @@ from .port import Image
 FUNCTION_UID = 993
 FUNCTION_USER = "sbx_user1051"
 HOST_NAME = "sandbox.localdomain"
+NAME_SERVER = "169.254.169.253"
 
 _TOP = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _ETC_BINDS = (
@@ -46,7 +47,8 @@ _FILES = {
     "/etc/group": f"root:x:0:\n{FUNCTION_USER}:x:{FUNCTION_UID}:\nnogroup:x:65534:\n",
     "/etc/hosts": f"127.0.0.1 localhost {HOST_NAME} sandbox\n::1 localhost ip6-localhost\n",
     "/etc/hostname": f"{HOST_NAME}\n",
-    "/etc/resolv.conf": "# no name server: a sandbox has only lo\n",
+    # Where VPCs have theirs. Inside a sandbox every address is answered by the way out, where there is one.
+    "/etc/resolv.conf": f"nameserver {NAME_SERVER}\n",
     "/etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\n",
 }
 

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..domain.egress import NONE, Outside
 from . import wire
 from .groups import NO_GROUPS, Groups, find_groups
 from .port import Image, SandboxError
@@ -44,6 +45,17 @@ class Spawner:
     tmp_on_disk: bool
     missing: tuple[str, ...]
     sandboxes_max: int
+    has_egress: bool = False
+    """Sandboxes have a way out, by policy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What a spawner says first."""
+
+    hello: wire.Answer
+    egress: wire.Answer | None
+    """Whether sandboxes have a way out; None: none was asked for."""
 
 
 def _ids(kind: str, instance: str, subordinate: tuple[int, int] | None) -> Record:
@@ -65,6 +77,7 @@ def _records(
     ids: Record,
     tmp: Record,
     sandboxes_max: int,
+    outside: Outside,
 ) -> Iterator[Record]:
     yield ("instance", instance)
     yield ("packages", str(packages_root))
@@ -76,6 +89,12 @@ def _records(
     mkfs = shutil.which("mke2fs", path="/usr/sbin:/sbin:/usr/bin:/bin")
     if mkfs is not None:
         yield ("mkfs", mkfs)
+    if outside.layer.mode != NONE:
+        yield ("egress", "policy")
+    for address, port in outside.loopback:
+        yield ("loopback", address, str(port))
+    for address, port in outside.resolvers:
+        yield ("resolver", address, str(port))
     for hierarchy in groups.hierarchies:
         yield (f"cgroup{groups.version}", ",".join(hierarchy.controllers), hierarchy.path)
     for image in images:
@@ -130,6 +149,15 @@ def _tmp_sentence(answer: wire.Answer) -> str:
     )
 
 
+def _egress_sentence(answer: wire.Answer) -> str:
+    return (
+        "Functions reach the platform and nothing else, because the kernel gives sandboxes no way out "
+        f'("{answer.step}": {os.strerror(answer.error)}): modprobe nft_tproxy af_packet, or a kernel with '
+        "CONFIG_NF_TABLES, CONFIG_NFT_TPROXY and CONFIG_PACKET; in a surrounding container also --cap-add NET_ADMIN "
+        "--cap-add NET_RAW."
+    )
+
+
 def launch_spawner(
     kind: str,
     *,
@@ -143,13 +171,14 @@ def launch_spawner(
     tmp_pool: int = TMP_POOL_DEFAULT,
     disk_tmp: bool = True,
     groups: Groups | None = None,
+    outside: Outside | None = None,
 ) -> Spawner:
     """Start the spawner and wait until its images stand.
 
     kind: "container" (needs root) or "rootless". instance: the data directory's id, [a-z0-9-], names cgroups.
     packages_root: exists and stays; code is opened below it by digest. state_dir: gets a directory `launcher/` that only
     the spawner's user can enter. run_as: uid and gid of a rootless spawner started by root.
-    disk_tmp, groups: what to use instead of what would be found. Blocks for some milliseconds
+    outside: what all sandboxes may reach at most. disk_tmp, groups: what to use instead of what would be found. Blocks for some milliseconds
     per image. Raises SandboxError with the step that failed; nothing is left behind then.
     """
     if not binary.exists():
@@ -178,38 +207,43 @@ def launch_spawner(
     if kind == "rootless" and shutil.which("newuidmap") and shutil.which("newgidmap"):
         subordinate = _subordinate("/etc/subuid", uid)
 
-    def start(ranges: tuple[int, int] | None) -> tuple[subprocess.Popen[bytes], socket.socket, wire.Answer]:
+    outside = outside or Outside()
+
+    def start(ranges: tuple[int, int] | None) -> tuple[subprocess.Popen[bytes], socket.socket, Words]:
         on_disk = disk_tmp and kind == "container"
         tmp = ("tmp", "disk" if on_disk else "memory", str(tmp_pool), str(TMP_MB_DEFAULT))
         ids = _ids(kind, instance, ranges)
         room = sandboxes_max if ranges is None else min(sandboxes_max, ranges[1] // 2)  # two ids each
-        records = _records(kind, instance, packages_root, scratch, images, groups, ids, tmp, room)
+        records = _records(kind, instance, packages_root, scratch, images, groups, ids, tmp, room, outside)
         return _start(binary, pack(records), uid, gid, ranges)
 
     missing = list(groups.missing)
     try:
-        process, ours, answer = start(subordinate)
+        process, ours, words = start(subordinate)
     except SandboxError as error:
         if error.step not in ("newuidmap", "newgidmap"):
             raise
         missing.append(f"The user's subordinate ids cannot be used: {error}.")
         subordinate = None
-        process, ours, answer = start(None)
-    on_disk = bool(answer.flags & wire.TMP_DISK)
+        process, ours, words = start(None)
+    on_disk = bool(words.hello.flags & wire.TMP_DISK)
     if not on_disk:
-        missing.append(_tmp_sentence(answer))
+        missing.append(_tmp_sentence(words.hello))
+    has_egress = words.egress is not None and words.egress.status == 1
+    if words.egress is not None and not has_egress:
+        missing.append(_egress_sentence(words.egress))
     if kind == "rootless" and subordinate is None:
         missing.append(
             "All sandboxes share the server's user id, so only namespaces stand between them: "
             "apt-get install uidmap and give the user a range with `usermod --add-subuids 100000-165535 "
             "--add-subgids 100000-165535 USER`."
         )
-    return Spawner(kind, process, ours, instance, groups, on_disk, tuple(missing), sandboxes_max)
+    return Spawner(kind, process, ours, instance, groups, on_disk, tuple(missing), sandboxes_max, has_egress)
 
 
 def _start(
     binary: Path, config: bytes, uid: int, gid: int, subordinate: tuple[int, int] | None
-) -> tuple[subprocess.Popen[bytes], socket.socket, wire.Answer]:
+) -> tuple[subprocess.Popen[bytes], socket.socket, Words]:
     """Start the program as this user and hear its first words."""
     drops = os.geteuid() == 0 and uid != 0
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -236,17 +270,17 @@ def _start(
         theirs.close()
         os.close(config_fd)
     try:
-        answer = _hello(ours, uid, gid, subordinate)
+        words = _hello(ours, uid, gid, subordinate)
     except BaseException:
         ours.close()
         process.kill()
         process.wait()
         raise
     ours.setblocking(False)
-    return process, ours, answer
+    return process, ours, words
 
 
-def _hello(ours: socket.socket, uid: int, gid: int, subordinate: tuple[int, int] | None) -> wire.Answer:
+def _hello(ours: socket.socket, uid: int, gid: int, subordinate: tuple[int, int] | None) -> Words:
     ours.settimeout(HELLO_S_MAX)
     try:
         answer = wire.receive(ours)
@@ -254,10 +288,13 @@ def _hello(ours: socket.socket, uid: int, gid: int, subordinate: tuple[int, int]
             _map_outer(answer.status, uid, gid, subordinate)
             ours.send(b"m")
             answer = wire.receive(ours)
+        egress = None
+        if answer is not None and answer.kind == wire.EGRESS:
+            egress, answer = answer, wire.receive(ours)
     except OSError as error:
         raise SandboxError("hear from the spawner", error.errno or 110, str(error)) from error
     if answer is None:
         raise SandboxError("hear from the spawner", 0, "it ended without a word")
     if answer.status != 1:
         raise SandboxError(answer.step, answer.error, os.strerror(answer.error))
-    return answer
+    return Words(answer, egress)

@@ -9,13 +9,14 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..domain.egress import LISTED, NONE, OUTBOUND, Egress, Layer
 from .port import Command, Limits, SandboxError
 
 VERSION = 1
 CREATE, BIND, START, RESET, SET_CPU, FREEZE, THAW, DESTROY, NAMESPACES = range(1, 10)
-HELLO, RESULT, EXIT, MAP = range(1, 5)
-HAS_TASK, HAS_OPT, HAS_CHANNEL = 1, 2, 4
-OUT_OF_MEMORY, TMP_DISK = 1, 2
+HELLO, RESULT, EXIT, MAP, EGRESS = range(1, 6)
+HAS_TASK, HAS_OPT, HAS_CHANNEL, HAS_EGRESS = 1, 2, 4, 8
+OUT_OF_MEMORY, TMP_DISK, IPV6 = 1, 2, 4
 
 CPU_PERIOD_US = 100_000
 CPU_QUOTA_US_MIN = 1_000
@@ -25,7 +26,12 @@ FDS_MAX = 7
 
 _REQUEST = struct.Struct("=IIQQQIIIIII64s64s64s")
 _ANSWER = struct.Struct("=IIQQiiiI32s")
+_POLICY_HEAD = struct.Struct("=IIII")
+_POLICY_RULE = struct.Struct("=BBHH16s254s")
+_POLICY_MODES = {NONE: 0, OUTBOUND: 1, LISTED: 2}
 assert _REQUEST.size == 248
+assert _POLICY_HEAD.size == 16
+assert _POLICY_RULE.size == 276
 assert _ANSWER.size == 72
 ANSWER_BYTES = _ANSWER.size
 _NO_LIMITS = (0, 0, 0, 0, 0)
@@ -95,6 +101,19 @@ def payload(command: Command) -> bytes:
     if len(data) > PAYLOAD_BYTES_MAX or max(len(command.argv), len(command.env)) > PAYLOAD_STRINGS_MAX:
         raise SandboxError("pack the program", 7, f"{len(data)} bytes of arguments and environment")
     return data
+
+
+def policy(egress: Egress) -> bytes:
+    """Where a sandbox may connect to, as the relay reads it (`launcher/policy.h`)."""
+    layers: tuple[Layer, Layer] = (egress.server, egress.function)
+    head = _POLICY_HEAD.pack(
+        *(_POLICY_MODES[layer.mode] for layer in layers), *(len(layer.entries) for layer in layers)
+    )
+    return head + b"".join(
+        _POLICY_RULE.pack(entry.family, entry.prefix, entry.first, entry.last, entry.address, entry.name.encode())
+        for layer in layers
+        for entry in layer.entries
+    )
 
 
 def receive(sock: socket.socket) -> Answer | None:

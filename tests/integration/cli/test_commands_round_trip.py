@@ -175,6 +175,6 @@ def test_a_shell_completes_names_from_the_server(lambent: Lambent, hello: str) -
 def test_doctor_builds_a_sandbox_and_leaves_nothing(lambent: Lambent, tmp_path: Path) -> None:
     done = lambent("doctor", "--data-dir", str(tmp_path / "none"), "--json")
     findings = {one["what"]: one for one in json.loads(done.stdout)["findings"]}
-    assert set(findings) == {"launcher", "isolation", "runtimes", "data"}
+    assert set(findings) == {"launcher", "isolation", "network", "runtimes", "data"}
     assert findings["isolation"]["words"].partition(":")[0] in ("container", "rootless", "process")
     assert not (tmp_path / "none").exists()

@@ -13,7 +13,12 @@ from click import Context, Group
 from tests.support import client
 
 from lambent.cli import root
-from lambent.functions.model import PRELOAD_VARIABLE, RUNTIME_CLIENT_VARIABLE
+from lambent.functions.model import (
+    EGRESS_LIST_VARIABLE,
+    EGRESS_VARIABLE,
+    PRELOAD_VARIABLE,
+    RUNTIME_CLIENT_VARIABLE,
+)
 from lambent.settings import SECTIONS, described, load
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -90,7 +95,8 @@ def test_settings_in_the_guide_exist() -> None:
     assert named
     assert named <= known
     variables = {setting.variable for setting in described()} | {"LAMBENT_CONFIG", "LAMBENT_ENDPOINT"}
-    variables |= {RUNTIME_CLIENT_VARIABLE, PRELOAD_VARIABLE}  # a function's own, among its environment variables
+    own = {RUNTIME_CLIENT_VARIABLE, PRELOAD_VARIABLE, EGRESS_VARIABLE, EGRESS_LIST_VARIABLE}
+    variables |= own  # a function's, among its environment variables
     assert set(re.findall(r"LAMBENT_[A-Z0-9_]+", GUIDE)) <= variables
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from lambent.assembly.blueprints import MachineBlueprints
 from lambent.domain.clock import ManualClock
+from lambent.domain.egress import Outside
 from lambent.domain.names import FunctionRef
 from lambent.environments.failures import NO_BOOTSTRAP
 from lambent.environments.plan import StartPlan
@@ -27,7 +28,7 @@ class Machine:
         self.packages = place / "packages"
         runtimes = Runtimes([], place / "staged", place / "clients", "x86_64")
         self.temporary = TemporaryCredentials(b"s" * 32, ManualClock())
-        self.blueprints = MachineBlueprints(runtimes, self.packages, "lambent", self.temporary)
+        self.blueprints = MachineBlueprints(runtimes, self.packages, "lambent", self.temporary, Outside())
         (self.packages / CODE / "tree").mkdir(parents=True)
 
     def file(self, digest: str | None, name: str = "bootstrap") -> None:

@@ -12,8 +12,9 @@ import pytest
 from tests.simulation.virtual_time import VirtualLoop
 from tests.unit.sandbox.test_container import LIMITS
 
+from lambent.domain import egress
 from lambent.domain.clock import ManualClock
-from lambent.domain.limits import MEMORY_MB_MAX, RUNTIME_DESCRIPTORS_MAX, RUNTIME_PROCESSES_MAX
+from lambent.domain.limits import MEMORY_MB_MAX, RUNTIME_DESCRIPTORS_MAX, RUNTIME_PROCESSES_MAX, TIMEOUT_S_MAX
 from lambent.sandbox import spawner, wire
 from lambent.sandbox.container import REQUEST_S_MAX, ContainerDriver
 from lambent.sandbox.groups import Groups
@@ -53,8 +54,26 @@ def test_both_sides_of_the_protocol_have_the_same_bounds() -> None:
         ("CPU_PERIOD_US", wire.CPU_PERIOD_US),
         ("CPU_QUOTA_US_MIN", wire.CPU_QUOTA_US_MIN),
         ("PROTOCOL_VERSION", wire.VERSION),
+        ("POLICY_RULES_MAX", egress.ENTRIES_MAX),
+        ("POLICY_NAME_MAX", egress.NAME_CHARS_MAX + 1),  # and its end
+        ("LOOPBACK_PORTS_MAX", egress.LOOPBACK_PORTS_MAX),
+        ("RESOLVERS_MAX", egress.RESOLVERS_MAX),
+        ("DNS_PORT", egress.DNS_PORT),
     ]:
         assert macros[name] == ours, name
+
+
+def test_the_relay_has_room_for_what_functions_may_hold() -> None:
+    """A sandbox's connections are no fewer than one process's descriptors, and no sandbox can take them all."""
+    macros = defined()
+    assert macros["CONNECTIONS_PER_SANDBOX_MAX"] >= RUNTIME_DESCRIPTORS_MAX
+    assert macros["CONNECTIONS_MAX"] >= 4 * macros["CONNECTIONS_PER_SANDBOX_MAX"]
+    assert macros["QUERIES_MAX"] >= 4 * macros["QUERIES_PER_SANDBOX_MAX"]
+    assert macros["HALF_CLOSED_S_MAX"] >= TIMEOUT_S_MAX
+    assert macros["CONNECT_S_MAX"] > 127  # the kernel's own patience, tcp_syn_retries = 6
+    assert macros["LEARNED_S_MIN"] >= 60  # clients hold an address beyond its time to live
+    assert (macros["LEARNED_MAX"], macros["ACCEPT_S_MAX"], macros["QUERY_S_MAX"]) == (256, 5, 3)
+    assert macros["BUFFERED_BYTES_MAX"] == 64 << 20
 
 
 def test_what_functions_get_lies_within_the_launchers_bounds() -> None:

@@ -9,6 +9,7 @@ import struct
 
 import pytest
 
+from lambent.domain.egress import LISTED, OUTBOUND, Egress, function_layer, server_layer
 from lambent.sandbox import wire
 from lambent.sandbox.port import Command, Limits, SandboxError
 
@@ -33,6 +34,14 @@ def test_a_request_has_the_size_and_order_of_the_header_file() -> None:
 def test_the_cpu_quota(vcpus: float | None, quota: int) -> None:
     """The kernel refuses less than a millisecond per period; None lifts the quota."""
     assert wire.cpu_quota_us(vcpus) == quota
+
+
+def test_a_policy_has_the_size_and_order_of_the_header_file() -> None:
+    policy = wire.policy(Egress(server_layer(OUTBOUND, "127.0.0.1:5432"), function_layer(LISTED, "db.example:1-2")))
+    assert len(policy) == 16 + 2 * 276
+    assert struct.unpack_from("=IIII", policy) == (1, 2, 1, 1)
+    assert struct.unpack_from("=BBHH4s", policy, 16) == (socket.AF_INET, 32, 5432, 5432, b"\x7f\0\0\1")
+    assert struct.unpack_from("=BBHH16s11s", policy, 16 + 276) == (0, 0, 1, 2, bytes(16), b"db.example\0")
 
 
 def test_a_program_is_packed_as_zero_ended_strings() -> None:

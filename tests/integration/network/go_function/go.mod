@@ -1,0 +1,3 @@
+module lambent.example/outside
+
+go 1.21
