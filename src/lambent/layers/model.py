@@ -41,6 +41,10 @@ class LayerVersion:
     """Compatible runtimes; None: not declared, which is not the same as none."""
     architectures: tuple[str, ...] | None = None
     policy: LayerPolicy | None = None
+    signing_profile_arn: str | None = None
+    """Signing profile version whose signature was verified when the version was published. It is shown, and believed by
+    nobody: who attaches the version looks at its archive anew."""
+    signing_job_arn: str | None = None
 
     def is_compatible(self, runtime: str | None, architecture: str | None) -> bool:
         """Whether it declares both; None asks for nothing."""

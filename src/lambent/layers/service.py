@@ -17,7 +17,17 @@ from . import moves
 from .model import KIND, Layer, LayerPolicy, LayerVersion, decode, encode
 from .moves import Grant
 
-ContentSource = Callable[[], Awaitable[Package]]
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A stored archive, and who signed it."""
+
+    package: Package
+    signing_profile_arn: str | None = None
+    signing_job_arn: str | None = None
+
+
+ContentSource = Callable[[], Awaitable[Content]]
 """Fetches, checks and stores a layer's archive; raises the caller's errors."""
 RoomCheck = Callable[[Scope, int], None]
 """Whether an account may keep so many bytes of code more; raises CodeStorageExceeded."""
@@ -127,7 +137,8 @@ class Layers:
 
     async def publish(self, scope: Scope, name: str, wanted: WantedVersion, source: ContentSource) -> LayerVersion:
         """A new version under the layer's next number. Raises what `source` raises, and CodeStorageExceeded."""
-        package = await source()
+        content = await source()
+        package = content.package
         numbers: list[int] = []
         made = LayerVersion(
             number=0,
@@ -140,6 +151,8 @@ class Layers:
             license_info=wanted.license_info,
             runtimes=wanted.runtimes,
             architectures=wanted.architectures,
+            signing_profile_arn=content.signing_profile_arn,
+            signing_job_arn=content.signing_job_arn,
         )
 
         def decide(layer: Layer | None) -> Layer:
