@@ -274,7 +274,7 @@ async def running(
         downloads = Downloads(packages, locations)
         stack.push_async_callback(downloads.close)
         functions_resource.register(door, functions, packages, source, locations, signing_configs, signatures, layers)
-        layers_resource.register(door, layers, packages, source, locations)
+        layers_resource.register(door, layers, packages, source, locations, signatures)
         signing_resource.register(door, signing_configs, functions)
         concurrency.register(door, functions)
         provisioned.register(door, functions, environments)

@@ -8,7 +8,7 @@ that function's own record instead.
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_right, insort
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
@@ -178,7 +178,7 @@ class Collection(Generic[T]):
         if new is None:
             if old is not None:
                 del self._values[key]
-                names.remove(key.name)
+                del names[bisect_left(names, key.name)]
         else:
             self._values[key] = new
             if old is None:

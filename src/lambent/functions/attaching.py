@@ -22,6 +22,12 @@ class StoredLayer(Protocol):
     @property
     def unpacked_bytes(self) -> int: ...
 
+    @property
+    def signing_profile_arn(self) -> str | None: ...
+
+    @property
+    def signing_job_arn(self) -> str | None: ...
+
 
 class LayerIndex(Protocol):
     """The layers there are. Asked synchronously, answered from memory."""
@@ -64,7 +70,16 @@ def attached(arns: tuple[str, ...], scope: Scope, caller_arn: str, layers: Layer
                 f"{seen[name]} and {arn} are versions of the same layer."
             )
         seen[name] = arn
-        found.append(LayerReference(arn, layer.size_bytes, layer.digest, layer.unpacked_bytes))
+        found.append(
+            LayerReference(
+                arn,
+                layer.size_bytes,
+                layer.digest,
+                layer.unpacked_bytes,
+                layer.signing_profile_arn,
+                layer.signing_job_arn,
+            )
+        )
     return tuple(found)
 
 

@@ -87,6 +87,9 @@ class LayerReference:
     digest: str = ""
     """Its package in `packages/`."""
     unpacked_bytes: int = 0
+    signing_profile_arn: str | None = None
+    """Signing profile version whose signature was verified when the layer version was published."""
+    signing_job_arn: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -263,12 +263,25 @@ class Functions:
         return moves.repeated(function, invocation_id) or function.find("1" if publish else None) or function.latest
 
     async def update_configuration(
-        self, ref: FunctionRef, wanted: Wanted, *, revision_id: str | None = None
+        self,
+        ref: FunctionRef,
+        wanted: Wanted,
+        *,
+        revision_id: str | None = None,
+        judge: Callable[[Function], Awaitable[None]] | None = None,
+        guard: Callable[[Function], None] | None = None,
     ) -> FunctionVersion:
-        """Merge `wanted` into $LATEST; answers it InProgress."""
+        """Merge `wanted` into $LATEST; answers it InProgress.
+
+        judge: asked whether the function may be given the layers that are wanted, when there are any and all cheaper
+        checks have passed. guard: asked when the configuration is about to be written, about the function as it is by
+        then. Both raise what stops it.
+        """
 
         def decide(old: Function | None) -> Function:
             function = self._unchanged(old, ref, revision_id)
+            if guard is not None:
+                guard(function)
             configuration = updated(function.latest.configuration, wanted)
             if wanted.attached is not None:
                 check_unzipped(configuration, function.latest.code)
@@ -280,6 +293,8 @@ class Functions:
         if wanted.attached:
             configuration = updated(function.latest.configuration, wanted)
             check_unzipped(configuration, function.latest.code)
+            if judge is not None:
+                await judge(function)
             await self._prepare(configuration)
         return (await self._accept(ref, decide)).latest
 

@@ -1,17 +1,24 @@
-"""What a layer is: frozen values in our words; a layer with all its versions is the unit that is stored."""
+"""What a layer version is: frozen values in our words.
+
+Each version is a document of its own, so that a publication costs the same with one version and with thousands. Numbers
+are never used again: a layer whose newest version was deleted has a document that says which one comes next.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import orjson
 
 from ..domain.documents import Key
+from ..domain.names import Scope
 
-KIND = "layer"
-"""Of the documents that layers are stored as."""
+VERSION_KIND = "layer-version"
+"""Of the documents that layer versions are stored as, by `NAME:NUMBER`."""
+LAYER_KIND = "layer"
+"""Of the documents that say which numbers of a layer are used, by its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +48,10 @@ class LayerVersion:
     """Compatible runtimes; None: not declared, which is not the same as none."""
     architectures: tuple[str, ...] | None = None
     policy: LayerPolicy | None = None
+    signing_profile_arn: str | None = None
+    """Signing profile version whose signature was verified when the version was published. It is shown, and believed by
+    nobody: who attaches the version looks at its archive anew."""
+    signing_job_arn: str | None = None
 
     def is_compatible(self, runtime: str | None, architecture: str | None) -> bool:
         """Whether it declares both; None asks for nothing."""
@@ -49,31 +60,40 @@ class LayerVersion:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """A layer's versions. It stays when all are deleted, because their numbers are never used again."""
-
-    next_number: int = 1
-    versions: Mapping[int, LayerVersion] = field(default_factory=dict)
-    """By number, ascending."""
-
-    @property
-    def code_bytes(self) -> int:
-        """Archive bytes of all versions, as the account's usage counts them."""
-        return sum(version.size_bytes for version in self.versions.values())
+def layer_key(scope: Scope, name: str) -> Key:
+    """Of a layer, by its bare name."""
+    return Key(scope.account, scope.region, name)
 
 
-def encode(layer: Layer) -> bytes:
-    """A layer as a compact JSON document."""
-    versions = [{name: one for name, one in asdict(v).items() if one is not None} for v in layer.versions.values()]
-    return orjson.dumps({"next_number": layer.next_number, "versions": versions})
+def version_key(layer: Key, number: int) -> Key:
+    """Of a version's document."""
+    return Key(layer.account, layer.region, f"{layer.name}:{number}")
 
 
-def decode(key: Key, document: bytes) -> Layer:
+def layer_of(version: Key) -> Key:
+    """The inverse: whose version it is."""
+    return Key(version.account, version.region, version.name.rpartition(":")[0])
+
+
+def encode(version: LayerVersion) -> bytes:
+    """A version as a compact JSON document."""
+    return orjson.dumps({name: one for name, one in asdict(version).items() if one is not None})
+
+
+def decode(key: Key, document: bytes) -> LayerVersion:
     """The inverse of `encode`."""
-    members = orjson.loads(document)
-    versions = (_read_version(one) for one in members["versions"])
-    return Layer(members["next_number"], {version.number: version for version in versions})
+    return _read_version(orjson.loads(document))
+
+
+def encode_next(number: int) -> bytes:
+    """The number that a layer uses next, or a later one."""
+    return orjson.dumps({"next_number": number})
+
+
+def decode_next(key: Key, document: bytes) -> int:
+    """The inverse of `encode_next`."""
+    number: int = orjson.loads(document)["next_number"]
+    return number
 
 
 def _read_version(members: dict[str, Any]) -> LayerVersion:

@@ -1,8 +1,8 @@
-"""How a layer moves from one stored state to the next: plain decisions over frozen values, in the service's words."""
+"""How a layer version moves from one stored state to the next: plain decisions over frozen values, in the service's words."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from ..domain.errors import (
 )
 from ..domain.limits import POLICY_BYTES_MAX
 from ..domain.names import is_account
-from .model import Layer, LayerPolicy, LayerVersion
+from .model import LayerPolicy, LayerVersion
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,48 +31,24 @@ class Grant:
     action: str = "lambda:GetLayerVersion"
 
 
-def published(layer: Layer | None, version: LayerVersion) -> Layer:
-    """The layer with one version more, whatever its number was: it gets the next one."""
-    layer = layer or Layer()
-    number = layer.next_number
-    return Layer(number + 1, {**layer.versions, number: replace(version, number=number)})
-
-
-def without_version(layer: Layer | None, number: int) -> Layer | None:
-    """The layer without a version; as it is where there is no such version."""
-    check_number(number)
-    if layer is None or number not in layer.versions:
-        return layer
-    return replace(layer, versions={n: version for n, version in layer.versions.items() if n != number})
-
-
 def check_number(number: int) -> None:
     """Raises InvalidParameterValue for what no version can be."""
     if number < 1:
         raise InvalidParameterValue("Layer Version Cannot be less than 1")
 
 
-def newest(layer: Layer, runtime: str | None = None, architecture: str | None = None) -> Iterator[LayerVersion]:
-    """The versions that declare to be compatible, newest first."""
-    for number in reversed(list(layer.versions)):
-        version = layer.versions[number]
-        if version.is_compatible(runtime, architecture):
-            yield version
-
-
-def existing(layer: Layer | None, number: int, arn: str) -> LayerVersion:
+def existing(version: LayerVersion | None, arn: str) -> LayerVersion:
     """A version whose policy is meant; raises ResourceNotFound with its ARN."""
-    version = None if layer is None else layer.versions.get(number)
     if version is None:
         raise ResourceNotFound(f"Layer version {arn} does not exist.")
     return version
 
 
 def granted(
-    layer: Layer | None, number: int, arn: str, partition: str, grant: Grant, *, revision_id: str | None, fresh: str
-) -> Layer:
-    """The layer with one more statement in a version's policy. fresh: the policy's new RevisionId."""
-    version = existing(layer, number, arn)
+    old: LayerVersion | None, arn: str, partition: str, grant: Grant, *, revision_id: str | None, fresh: str
+) -> LayerVersion:
+    """The version with one more statement in its policy. fresh: the policy's new RevisionId."""
+    version = existing(old, arn)
     _check_revision(version.policy, revision_id)
     statements = () if version.policy is None else version.policy.statements
     if any(one["Sid"] == grant.statement_id for one in statements):
@@ -84,20 +60,20 @@ def granted(
     size = len(document(policy).encode())
     if size > POLICY_BYTES_MAX:
         raise PolicyLengthExceeded(f"The final policy size ({size}) is bigger than the limit ({POLICY_BYTES_MAX}).")
-    return _with_policy(layer, version, policy)
+    return replace(version, policy=policy)
 
 
 def revoked(
-    layer: Layer | None, number: int, arn: str, statement_id: str, *, revision_id: str | None, fresh: str
-) -> Layer:
-    """The layer with one statement less in a version's policy; the last one takes the policy along."""
-    version = existing(layer, number, arn)
+    old: LayerVersion | None, arn: str, statement_id: str, *, revision_id: str | None, fresh: str
+) -> LayerVersion:
+    """The version with one statement less in its policy; the last one takes the policy along."""
+    version = existing(old, arn)
     _check_revision(version.policy, revision_id)
     statements = () if version.policy is None else version.policy.statements
     kept = tuple(one for one in statements if one["Sid"] != statement_id)
     if len(kept) == len(statements):
         raise ResourceNotFound(f"Statement {statement_id} is not found in resource policy.")
-    return _with_policy(layer, version, LayerPolicy(fresh, kept) if kept else None)
+    return replace(version, policy=LayerPolicy(fresh, kept) if kept else None)
 
 
 def statement(grant: Grant, arn: str, partition: str) -> dict[str, Any]:
@@ -142,8 +118,3 @@ def _check_revision(policy: LayerPolicy | None, revision_id: str | None) -> None
             "The Revision Id provided does not match the latest Revision Id. "
             "Call the GetLayerPolicy API to retrieve the latest Revision Id"
         )
-
-
-def _with_policy(layer: Layer | None, version: LayerVersion, policy: LayerPolicy | None) -> Layer:
-    assert layer is not None
-    return replace(layer, versions={**layer.versions, version.number: replace(version, policy=policy)})

@@ -8,7 +8,7 @@ Source: recorded answers of the service; where its words are not known, ours say
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import fields, replace
 from typing import Any, TypeVar
 
@@ -72,19 +72,20 @@ def merged(stored: Settings, wanted: Settings) -> Settings:
 
 
 def check_duplicate(one: EventSourceMapping, others: Iterable[EventSourceMapping]) -> None:
-    """The same source and the same function, qualifier included, are mapped once. Raises ResourceConflict."""
-    identity = _identity(one)
+    """The same source and the same function, qualifier included, are mapped once. Raises ResourceConflict.
+
+    others: all mappings of the account, or those of the same identity alone.
+    """
+    sought = identity(one)
     for other in others:
-        if other.uuid != one.uuid and _identity(other) == identity:
+        if other.uuid != one.uuid and identity(other) == sought:
             raise _duplicate(one, other)
 
 
 def is_repetition(one: EventSourceMapping, other: EventSourceMapping) -> bool:
     """Whether `other` was made by the same client request, whose answer was lost on the way."""
     return (
-        one.invocation_id is not None
-        and one.invocation_id == other.invocation_id
-        and _identity(one) == _identity(other)
+        one.invocation_id is not None and one.invocation_id == other.invocation_id and identity(one) == identity(other)
     )
 
 
@@ -101,7 +102,8 @@ def _duplicate(one: EventSourceMapping, other: EventSourceMapping) -> ResourceCo
     )
 
 
-def _identity(mapping: EventSourceMapping) -> tuple[Any, ...]:
+def identity(mapping: EventSourceMapping) -> tuple[Hashable, ...]:
+    """What no two mappings have in common: what is read, and the function, qualifier, account and region included."""
     settings = mapping.settings
     servers = frozenset(settings.bootstrap_servers or ())
     read = (settings.topics, settings.queues, _database(settings.document_db))

@@ -19,6 +19,7 @@ from ..domain.ids import new_uuid
 from ..domain.names import FunctionRef, Scope
 from ..domain.tags import check_tags
 from .codec import decode, encode, key_of
+from .index import MappingIndex
 from .model import EventSourceMapping, Wanted
 from .rules import check_duplicate, completed, is_repetition, kind_of, merged
 
@@ -40,6 +41,10 @@ class EventSourceMappings:
     def __init__(self, store: DocumentStore, clock: Clock, has_function: FunctionCheck) -> None:
         """Read everything from the store."""
         self._mappings: Collection[EventSourceMapping] = Collection(store, "mapping", encode=encode, decode=decode)
+        self._index = MappingIndex()
+        for key, mapping in self._mappings:
+            self._index.changed(key, None, mapping)
+        self._mappings.subscribe(self._index.changed)
         self._clock = clock
         self._has_function = has_function
         self._turn = asyncio.Lock()
@@ -59,13 +64,28 @@ class EventSourceMappings:
         return self._mappings.get(Key(scope.account, scope.region, uuid))
 
     def page(
-        self, scope: Scope, after: str, most: int, matches: Callable[[EventSourceMapping], bool]
+        self,
+        scope: Scope,
+        after: str,
+        most: int,
+        *,
+        function: str | None = None,
+        qualifier: str | None = None,
+        source_arn: str | None = None,
     ) -> list[EventSourceMapping]:
-        """Up to `most` mappings that match and whose UUIDs sort behind `after`, in the order of these."""
+        """Up to `most` mappings whose UUIDs sort behind `after`, in the order of these.
+
+        function: of this one, with whatever qualifier unless `qualifier` names one. source_arn: of this source.
+        """
+        uuids = self._index.narrowed(scope, after, function=function, source_arn=source_arn)
         found: list[EventSourceMapping] = []
-        for uuid in self._mappings.names(scope, after):
+        for uuid in self._mappings.names(scope, after, most) if uuids is None else uuids:
             mapping = self.get(scope, uuid)
-            if matches(mapping):
+            if (
+                function in (None, mapping.function)
+                and qualifier in (None, mapping.qualifier)
+                and source_arn in (None, mapping.settings.source_arn)
+            ):
                 found.append(mapping)
                 if len(found) == most:
                     break
@@ -123,7 +143,7 @@ class EventSourceMappings:
             wanted.invocation_id,
         )
         self._check_function(wanted)
-        others = list(self._mappings.values(scope))
+        others = self._same(mapping)
         repeated = next((one for one in others if is_repetition(mapping, one)), None)
         if repeated is None:
             check_duplicate(mapping, others)
@@ -140,12 +160,16 @@ class EventSourceMappings:
             if wanted.function is not None:
                 new = replace(new, function=wanted.function.name, qualifier=wanted.qualifier)
                 self._check_function(wanted)
-                check_duplicate(new, self._mappings.values(scope))
+                check_duplicate(new, self._same(new))
             return new
 
         mapping = await self._mappings.change(Key(scope.account, scope.region, uuid), decide)
         assert mapping is not None
         return Accepted(mapping, _UPDATES[wanted.enabled])
+
+    def _same(self, mapping: EventSourceMapping) -> list[EventSourceMapping]:
+        """The mappings that a rule over all mappings is about: those of the same identity."""
+        return [self.get(mapping.scope, uuid) for uuid in self._index.same(mapping)]
 
     def _check_function(self, wanted: Wanted) -> None:
         assert wanted.function is not None

@@ -133,6 +133,11 @@ class Packages:
             async with self._room:
                 await _in_thread(lambda: self._merge(digests))
 
+    async def read(self, work: Callable[[], T]) -> T:
+        """Run `work`, which reads stored archives, in a thread; it takes its turn with those being unpacked."""
+        async with self._room:
+            return await _in_thread(work)
+
     async def collect(self, keep: Collection[str]) -> list[str]:
         """Remove packages that no collection for a whole grace period has found in `keep`; answers their digests.
 

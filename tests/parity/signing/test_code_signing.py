@@ -212,6 +212,61 @@ def test_warn_runs_what_is_not_signed_and_never_what_was_meddled_with(
         lambda_.delete_code_signing_config(CodeSigningConfigArn=arn)
 
 
+def test_layers_are_judged_as_code_is(lambda_: Any, signing_server: RunningServer, tmp_path: Path) -> None:
+    name, arn = unique("signing"), configuration(lambda_)
+    tools, wild = unique("tools"), unique("wild")
+    layer = package({"python/tools.py": "x = 7"})
+    good = lambda_.publish_layer_version(LayerName=tools, Content={"ZipFile": signed(layer, tmp_path)})
+    assert good["Content"]["SigningProfileVersionArn"] == PROFILE
+    job = good["Content"]["SigningJobArn"]
+    assert job.startswith("arn:aws:signer:us-east-1:123456789012:/signing-jobs/")
+    shown = lambda_.get_layer_version(LayerName=tools, VersionNumber=1)["Content"]
+    assert (shown["SigningProfileVersionArn"], shown["SigningJobArn"]) == (PROFILE, job)
+    with pytest.raises(lambda_.exceptions.ClientError) as broken:
+        lambda_.publish_layer_version(LayerName=wild, Content={"ZipFile": with_entry(signed(layer, tmp_path))})
+    assert broken.value.response["Error"]["Code"] == "InvalidCodeSignatureException"
+    bad = lambda_.publish_layer_version(LayerName=wild, Content={"ZipFile": layer})
+    assert bad["Version"] == 1
+    assert "SigningJobArn" not in bad["Content"]
+    body = package({"app.py": "import tools\ndef handler(event, context): return tools.x"})
+    archive = signed(body, tmp_path)
+    text = (
+        "Lambda cannot deploy the function. The function or layer might be signed using a signature that the client is "
+        f"not configured to accept. Check the provided signature for {name}."
+    )
+    with pytest.raises(lambda_.exceptions.CodeVerificationFailedException) as caught:
+        create(lambda_, name, archive, CodeSigningConfigArn=arn, Layers=[bad["LayerVersionArn"]])
+    assert caught.value.response["Error"]["Message"] == text
+    attached = {"Arn": good["LayerVersionArn"], "CodeSize": good["Content"]["CodeSize"]}
+    attached |= {"SigningProfileVersionArn": PROFILE, "SigningJobArn": job}
+    created = create(lambda_, name, archive, CodeSigningConfigArn=arn, Layers=[good["LayerVersionArn"]])
+    try:
+        assert created["Layers"] == [attached]
+        assert lambda_.invoke(FunctionName=name)["Payload"].read() == b"7"
+        before = lambda_.get_function_configuration(FunctionName=name)
+        layers = [good["LayerVersionArn"], bad["LayerVersionArn"]]
+        with pytest.raises(lambda_.exceptions.CodeVerificationFailedException) as caught:
+            lambda_.update_function_configuration(FunctionName=name, Layers=layers)
+        assert caught.value.response["Error"]["Message"] == text
+        after = lambda_.get_function_configuration(FunctionName=name)
+        assert without_metadata(after) == without_metadata(before)
+        lambda_.update_code_signing_config(
+            CodeSigningConfigArn=arn, CodeSigningPolicies={"UntrustedArtifactOnDeployment": "Warn"}
+        )
+        updated = lambda_.update_function_configuration(FunctionName=name, Layers=layers)
+        assert updated["Layers"] == [attached, {"Arn": layers[1], "CodeSize": bad["Content"]["CodeSize"]}]
+        lambda_.get_waiter("function_updated_v2").wait(FunctionName=name, WaiterConfig=PATIENCE)
+        assert lambda_.invoke(FunctionName=name)["Payload"].read() == b"7"
+        log = signing_server.log.read_text()
+        for done in ("was refused", "was deployed"):
+            assert f"layer {layers[1]} for {created['FunctionArn']} {done}, unsigned: there is no META_INF/" in log
+    finally:
+        lambda_.delete_function(FunctionName=name)
+        lambda_.delete_code_signing_config(CodeSigningConfigArn=arn)
+        for one in (tools, wild):
+            lambda_.delete_layer_version(LayerName=one, VersionNumber=1)
+
+
 def test_configurations_and_their_functions_outlive_the_server(tmp_path: Path) -> None:
     data = tmp_path / "data"
     running = start_server(data)

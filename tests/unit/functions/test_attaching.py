@@ -35,6 +35,8 @@ class Stored:
     digest: str
     size_bytes: int
     unpacked_bytes: int
+    signing_profile_arn: str | None = None
+    signing_job_arn: str | None = None
 
 
 class Index:

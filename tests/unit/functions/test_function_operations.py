@@ -19,6 +19,7 @@ from tests.unit.packages.test_archive import zipped
 
 from lambent.api.door import PublicDoor
 from lambent.api.resources import account, concurrency, functions, signing
+from lambent.functions.attaching import NO_LAYERS, LayerIndex
 from lambent.packages.download import Locations
 from lambent.packages.source import S3Source
 from lambent.packages.store import Packages
@@ -33,16 +34,18 @@ ROLE = "arn:aws:iam::123456789012:role/r"
 class Client:
     """Speaks to a door over a house."""
 
-    def __init__(self, house: House, directory: Path) -> None:
+    def __init__(self, house: House, directory: Path, layers: LayerIndex = NO_LAYERS) -> None:
         self.house = house
         self.door = PublicDoor(Believing())
         self.headers: dict[str, str] = {}
         self.packages = packages = Packages(directory / "packages", house.clock)
-        locations = Locations(lambda: "http://127.0.0.1:4566", b"k" * 32, house.clock)
+        self.locations = locations = Locations(lambda: "http://127.0.0.1:4566", b"k" * 32, house.clock)
         self.s3 = S3Source("", packages.directory)
         self.counted = house.counted
-        self.configs, signatures = signing_of(house, directory / "trust")
-        functions.register(self.door, house.functions, packages, self.s3, locations, self.configs, signatures)
+        self.configs, self.signatures = signing_of(house, directory / "trust")
+        functions.register(
+            self.door, house.functions, packages, self.s3, locations, self.configs, self.signatures, layers
+        )
         signing.register(self.door, self.configs, house.functions)
         concurrency.register(self.door, house.functions)
         account.register(self.door, house.functions)

@@ -61,9 +61,10 @@ class Client:
         self.door = PublicDoor(ByAccount())
         locations = Locations(lambda: "http://127.0.0.1:4566", b"k" * 32, self.house.clock)
         source = source or S3Source("", self.packages.directory)
-        layers.register(self.door, self.layers, self.packages, source, locations)
+        configs, signatures = signing(self.house)
+        layers.register(self.door, self.layers, self.packages, source, locations, signatures)
         functions.register(
-            self.door, self.house.functions, self.packages, source, locations, *signing(self.house), self.layers
+            self.door, self.house.functions, self.packages, source, locations, configs, signatures, self.layers
         )
         account.register(self.door, self.house.functions)
 

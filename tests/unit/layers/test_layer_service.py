@@ -13,7 +13,7 @@ from lambent.domain.documents import Key
 from lambent.domain.errors import CodeStorageExceeded, ResourceNotFound
 from lambent.domain.names import Scope
 from lambent.layers.moves import Grant
-from lambent.layers.service import ContentSource, Layers, WantedVersion
+from lambent.layers.service import Content, ContentSource, Layers, WantedVersion
 from lambent.packages.store import Package
 from lambent.stores.documents_memory import MemoryDocuments
 
@@ -55,9 +55,9 @@ class Shelf:
 
 
 def archive(content: str, size_bytes: int) -> ContentSource:
-    async def fetch() -> Package:
+    async def fetch() -> Content:
         await asyncio.sleep(0)
-        return Package(content * 64, f"sha-{content}", size_bytes, size_bytes * 3)
+        return Content(Package(content * 64, f"sha-{content}", size_bytes, size_bytes * 3))
 
     return fetch
 

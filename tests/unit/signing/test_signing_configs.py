@@ -9,13 +9,11 @@ from dataclasses import replace
 import pytest
 from tests.unit.functions.house import House, code, ref, wanted
 from tests.unit.signing.signing_world import JOB, OTHER_PROFILE, PROFILE
-from tests.unit.signing.test_signature_attacks import POLICIES, TEXT, config
 
 from lambent.domain.clock import ManualClock
 from lambent.domain.documents import Key
 from lambent.domain.errors import (
     CodeSigningConfigNotFound,
-    CodeVerificationFailed,
     InvalidParameterValue,
     ResourceConflict,
     ResourceNotFound,
@@ -23,10 +21,9 @@ from lambent.domain.errors import (
 from lambent.domain.names import Scope
 from lambent.functions.code_signing import attached, detached
 from lambent.functions.model import Function
-from lambent.signing.deployments import Signatures
 from lambent.signing.model import decode, encode
 from lambent.signing.service import SigningConfigs
-from lambent.signing.trust import Trust, file_name, job_arn
+from lambent.signing.trust import file_name, job_arn
 from lambent.stores.documents_memory import MemoryDocuments
 
 SCOPE = Scope("123456789012", "us-east-1")
@@ -233,23 +230,7 @@ def test_the_signer_of_code_is_kept_with_it(house: House) -> None:
     assert (kept.latest.code.signing_profile_arn, kept.latest.code.signing_job_arn) == (PROFILE, JOB)
 
 
-# The port for layers, and the names of trust files.
-
-
-@pytest.mark.parametrize("policy", POLICIES)
-@pytest.mark.parametrize(("profile", "is_allowed"), [(PROFILE, True), (OTHER_PROFILE, False), (None, False)])
-def test_a_layer_is_judged_by_the_signer_it_was_published_with(
-    policy: str, profile: str | None, is_allowed: bool
-) -> None:
-    counted: list[int] = []
-    signatures = Signatures(Trust(""), ManualClock(), lambda ref, name, value: counted.append(value))
-    if not is_allowed and policy == "Enforce":
-        with pytest.raises(CodeVerificationFailed) as caught:
-            signatures.judged(ref(), profile, profile and JOB, config(policy))
-        assert str(caught.value) == TEXT
-    else:
-        signatures.judged(ref(), profile, profile and JOB, config(policy))
-    assert counted == ([] if is_allowed else [1])
+# The names of trust files.
 
 
 @pytest.mark.parametrize(

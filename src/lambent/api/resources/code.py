@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from lambent.domain.errors import InvalidParameterValue
 from lambent.functions.model import Code
+from lambent.layers.service import Content
 from lambent.packages.archive import LAYERS_ROOT, TASK_ROOT
 
 if TYPE_CHECKING:
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
     from lambent.functions.service import CodeSource
     from lambent.layers.service import ContentSource
     from lambent.packages.source import S3Source
-    from lambent.packages.store import Package, Packages
-    from lambent.signing.deployments import Check
+    from lambent.packages.store import ArchiveCheck, Package, Packages
+    from lambent.signing.deployments import Check, Publication
 
 
 class CodeReader:
@@ -54,11 +55,19 @@ class CodeReader:
 
         return fetch
 
-    def content(self, content: dict[str, Any]) -> ContentSource:
+    def content(
+        self, content: dict[str, Any], publishing: Callable[[], AbstractContextManager[Publication]]
+    ) -> ContentSource:
         """The same for the content of a layer version."""
-        return lambda: self._fetch(content, None, LAYERS_ROOT)
 
-    async def _fetch(self, code: dict[str, Any], check: Check | None, root: str = TASK_ROOT) -> Package:
+        async def fetch() -> Content:
+            with publishing() as publication:
+                package = await self._fetch(content, publication, LAYERS_ROOT)
+            return Content(package, publication.profile_arn, publication.job_arn)
+
+        return fetch
+
+    async def _fetch(self, code: dict[str, Any], check: ArchiveCheck, root: str = TASK_ROOT) -> Package:
         archive, bucket, key = code.get("ZipFile"), code.get("S3Bucket"), code.get("S3Key")
         if code.get("S3ObjectStorageMode") == "REFERENCE":
             # An object that can change or go under a deployed function would be code that nobody has checked.

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from lambent.domain.names import LATEST, runtime_version_arn
-from lambent.functions.model import Configuration, FileSystem, FunctionVersion, Image, Vpc
+from lambent.functions.model import Configuration, FileSystem, FunctionVersion, Image, LayerReference, Vpc
 from lambent.functions.wanted import Wanted, WantedDurable, WantedLogging, WantedVpc
 
 
@@ -105,7 +105,7 @@ def _show_optional(configuration: Configuration, shown: dict[str, Any]) -> None:
     if configuration.kms_key_arn is not None:
         shown["KMSKeyArn"] = configuration.kms_key_arn
     if configuration.layers:
-        shown["Layers"] = [{"Arn": layer.arn, "CodeSize": layer.size_bytes} for layer in configuration.layers]
+        shown["Layers"] = [_show_layer(layer) for layer in configuration.layers]
     if configuration.file_systems:
         shown["FileSystemConfigs"] = [_show_file_system(one) for one in configuration.file_systems]
     if configuration.image is not None:
@@ -119,6 +119,15 @@ def _show_optional(configuration: Configuration, shown: dict[str, Any]) -> None:
             RetentionPeriodInDays=durable.retention_days,
             KMSKeyArn=durable.kms_key_arn,
         )
+
+
+def _show_layer(layer: LayerReference) -> dict[str, Any]:
+    return _present(
+        Arn=layer.arn,
+        CodeSize=layer.size_bytes,
+        SigningProfileVersionArn=layer.signing_profile_arn,
+        SigningJobArn=layer.signing_job_arn,
+    )
 
 
 def show_time(epoch_ms: int) -> str:

@@ -15,11 +15,12 @@ from lambent.domain.errors import InvalidParameterValue, ResourceConflict, Resou
 from lambent.domain.names import LATEST, FunctionRef
 from lambent.functions.attaching import NO_LAYERS, LayerIndex
 from lambent.functions.code_signing import check_package_type
-from lambent.functions.model import Code, Function, FunctionVersion
+from lambent.functions.model import Code, Function, FunctionVersion, LayerReference
 from lambent.functions.rules import check_name, check_package, check_request
+from lambent.signing.deployments import LayerArchive
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterator
+    from collections.abc import Awaitable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from lambent.api.door import PublicDoor
@@ -46,7 +47,7 @@ def register(
 ) -> None:
     """Serve the nine operations. source: where S3Bucket and S3Key are fetched; locations: makes download addresses;
     signatures: looks at all code, as the function's one of `configs` wants it; layers: what functions may be given."""
-    resource = _Functions(functions, CodeReader(packages, source), locations, configs, signatures, layers)
+    resource = _Functions(functions, packages, CodeReader(packages, source), locations, configs, signatures, layers)
     door.register("CreateFunction", resource.create)
     door.register("GetFunction", resource.get)
     door.register("GetFunctionConfiguration", resource.get_configuration)
@@ -62,6 +63,7 @@ class _Functions:
     def __init__(
         self,
         functions: Functions,
+        packages: Packages,
         code: CodeReader,
         locations: Locations,
         configs: SigningConfigs,
@@ -69,6 +71,7 @@ class _Functions:
         layers: LayerIndex,
     ) -> None:
         self._functions = functions
+        self._packages = packages
         self._code = code
         self._locations = locations
         self._configs = configs
@@ -98,7 +101,7 @@ class _Functions:
             return self._functions.create(
                 ref,
                 wanted,
-                self._code.source(code, package_type, lambda: self._checking(ref, signing)),
+                self._code.source(code, package_type, lambda: self._checking(ref, signing, wanted.attached)),
                 publish=values.get("Publish", False),
                 tags=values.get("Tags"),
                 invocation_id=invocation_id,
@@ -108,10 +111,16 @@ class _Functions:
         version = await (create() if signing is None else self._configs.attach(signing, caller.scope, create))
         return Answer(self._show(version, None))
 
-    def _checking(self, ref: FunctionRef, arn: str | None) -> AbstractContextManager[Check]:
-        """What looks at the signature of code for a function that has this code signing configuration."""
+    def _checking(
+        self, ref: FunctionRef, arn: str | None, layers: Sequence[LayerReference] | None
+    ) -> AbstractContextManager[Check]:
+        """What looks at the signatures of code and layers for a function that has this code signing configuration."""
         config = None if arn is None else self._configs.require(arn, ref.scope)
-        return self._signatures.checking(ref, config)
+        archives = [
+            LayerArchive(layer.arn, self._packages.archive(layer.digest) if layer.digest else None)
+            for layer in layers or ()
+        ]
+        return self._signatures.checking(ref, config, archives)
 
     async def get(self, caller: Caller, values: dict[str, Any]) -> Answer:
         ref, qualifier = read_qualified(caller, values)
@@ -138,17 +147,21 @@ class _Functions:
         ref = read_unqualified(caller, values)
         authorise(self._functions, caller, ref, "UpdateFunctionCode")
         architectures = values.get("Architectures")
-        checked: list[str | None] = []
+        checked: list[Function] = []
 
         def checking() -> AbstractContextManager[Check]:
-            checked[:] = [self._functions.get(ref).code_signing_arn]
-            return self._checking(ref, checked[0])
+            function = self._functions.get(ref)
+            checked[:] = [function]
+            return self._checking(ref, function.code_signing_arn, function.latest.configuration.layers)
 
         def guard(function: Function) -> None:
-            if [function.code_signing_arn] != checked:
+            (before,) = checked
+            _refuse_other_signing(before, function)
+            layers = function.latest.configuration.layers
+            if function.code_signing_arn is not None and layers != before.latest.configuration.layers:
                 raise ResourceConflict(
-                    "The operation cannot be performed at this time. The function's code signing configuration was "
-                    "replaced while the code was checked; send the request again."
+                    "The operation cannot be performed at this time. The function's layers were replaced while "
+                    "signatures were checked; send the request again."
                 )
 
         def source() -> Awaitable[Code]:
@@ -174,7 +187,21 @@ class _Functions:
         if "CapacityProviderConfig" in values:
             raise InvalidParameterValue("CapacityProviderConfig isn't supported for Lambda Default functions.")
         _refuse_unserved(values)
-        version = await self._functions.update_configuration(ref, wanted, revision_id=values.get("RevisionId"))
+        judged: list[Function] = []
+
+        async def judge(function: Function) -> None:
+            judged[:] = [function]
+            if function.code_signing_arn is not None:
+                with self._checking(ref, function.code_signing_arn, wanted.attached) as check:
+                    await self._packages.read(check.look_at_layers)
+
+        def guard(function: Function) -> None:
+            for before in judged:
+                _refuse_other_signing(before, function)
+
+        version = await self._functions.update_configuration(
+            ref, wanted, revision_id=values.get("RevisionId"), judge=judge, guard=guard
+        )
         return Answer(self._show_changed(version))
 
     async def delete(self, caller: Caller, values: dict[str, Any]) -> Answer:
@@ -259,6 +286,15 @@ def _refuse_unserved(values: dict[str, Any]) -> None:
         )
     if "AcceleratorConfig" in values:
         raise InvalidParameterValue("AcceleratorConfig isn't supported for Lambda Default functions.")
+
+
+def _refuse_other_signing(before: Function, function: Function) -> None:
+    """What was checked under one code signing configuration is not deployed under another."""
+    if function.code_signing_arn != before.code_signing_arn:
+        raise ResourceConflict(
+            "The operation cannot be performed at this time. The function's code signing configuration was replaced "
+            "while signatures were checked; send the request again."
+        )
 
 
 def _no_publish_to() -> InvalidParameterValue:

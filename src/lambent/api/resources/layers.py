@@ -17,6 +17,8 @@ from lambent.layers.moves import Grant, document
 from lambent.layers.service import WantedVersion
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from lambent.api.door import PublicDoor
     from lambent.identity.model import Caller
     from lambent.layers.model import LayerVersion
@@ -24,13 +26,22 @@ if TYPE_CHECKING:
     from lambent.packages.download import Locations
     from lambent.packages.source import S3Source
     from lambent.packages.store import Packages
+    from lambent.signing.deployments import Publication, Signatures
 
 _LAYERS, _VERSIONS = "layers", "layer-versions"
 
 
-def register(door: PublicDoor, layers: Layers, packages: Packages, source: S3Source, locations: Locations) -> None:
-    """Serve the nine operations. source: where S3Bucket and S3Key are fetched; locations: makes download addresses."""
-    resource = _Layers(layers, CodeReader(packages, source), locations)
+def register(
+    door: PublicDoor,
+    layers: Layers,
+    packages: Packages,
+    source: S3Source,
+    locations: Locations,
+    signatures: Signatures,
+) -> None:
+    """Serve the nine operations. source: where S3Bucket and S3Key are fetched; locations: makes download addresses;
+    signatures: looks at what is published."""
+    resource = _Layers(layers, CodeReader(packages, source), locations, signatures)
     door.register("PublishLayerVersion", resource.publish)
     door.register("GetLayerVersion", resource.get)
     door.register("GetLayerVersionByArn", resource.get_by_arn)
@@ -43,10 +54,11 @@ def register(door: PublicDoor, layers: Layers, packages: Packages, source: S3Sou
 
 
 class _Layers:
-    def __init__(self, layers: Layers, code: CodeReader, locations: Locations) -> None:
+    def __init__(self, layers: Layers, code: CodeReader, locations: Locations, signatures: Signatures) -> None:
         self._layers = layers
         self._code = code
         self._locations = locations
+        self._signatures = signatures
 
     async def publish(self, caller: Caller, values: dict[str, Any]) -> Answer:
         content: dict[str, Any] = values["Content"]
@@ -58,7 +70,11 @@ class _Layers:
             runtimes=_given(values.get("CompatibleRuntimes")),
             architectures=_given(values.get("CompatibleArchitectures")),
         )
-        version = await self._layers.publish(scope, name, wanted, self._code.content(content))
+
+        def publishing() -> AbstractContextManager[Publication]:
+            return self._signatures.publishing(layer_arn(scope, name), name)
+
+        version = await self._layers.publish(scope, name, wanted, self._code.content(content, publishing))
         return Answer(self._show(scope, name, version))
 
     async def get(self, caller: Caller, values: dict[str, Any]) -> Answer:
@@ -135,11 +151,15 @@ class _Layers:
         shown = _item(scope, name, version)
         shown["LayerArn"] = layer_arn(scope, name)
         shown["Description"] = version.description
-        shown["Content"] = {
+        content = {
             "Location": self._locations.url(version.digest),
             "CodeSha256": version.sha256_base64,
             "CodeSize": version.size_bytes,
         }
+        if version.signing_job_arn is not None:
+            content["SigningProfileVersionArn"] = version.signing_profile_arn
+            content["SigningJobArn"] = version.signing_job_arn
+        shown["Content"] = content
         return shown
 
 

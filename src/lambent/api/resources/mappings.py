@@ -16,7 +16,6 @@ from lambent.mappings.model import Wanted
 if TYPE_CHECKING:
     from lambent.api.door import PublicDoor
     from lambent.identity.model import Caller
-    from lambent.mappings.model import EventSourceMapping
     from lambent.mappings.service import EventSourceMappings
 
 _KIND = "mappings"
@@ -53,19 +52,18 @@ class _Mappings:
         return Answer(show(accepted.mapping, accepted.state))
 
     async def list_mappings(self, caller: Caller, values: dict[str, Any]) -> Answer:
-        named, source_arn = _named(caller, values), values.get("EventSourceArn")
-
-        def matches(mapping: EventSourceMapping) -> bool:
-            if source_arn is not None and mapping.settings.source_arn != source_arn:
-                return False
-            if named is None:
-                return True
-            # A name without a qualifier means the function and all its versions and aliases.
-            return mapping.function == named.ref.name and named.qualifier in (None, mapping.qualifier)
-
+        named = _named(caller, values)
         size = page_size(values, MAPPING_PAGE_ITEMS_MAX)
         (after,) = read_marker(_KIND, values.get("Marker"), str) or [""]
-        page = self._mappings.page(caller.scope, after, size + 1, matches)
+        page = self._mappings.page(
+            caller.scope,
+            after,
+            size + 1,
+            # A name without a qualifier means the function and all its versions and aliases.
+            function=None if named is None else named.ref.name,
+            qualifier=None if named is None else named.qualifier,
+            source_arn=values.get("EventSourceArn"),
+        )
         output: dict[str, Any] = {"EventSourceMappings": [show(one, in_list=True) for one in page[:size]]}
         if len(page) > size:
             output["NextMarker"] = write_marker(_KIND, [page[size - 1].uuid])
