@@ -187,7 +187,9 @@ static int build_image(const struct config *config, const struct image_config *i
         return fail(failure, "mount an image's root");
     if (chdir(config->scratch) != 0) return fail(failure, "enter an image's root");
     int root = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    static const char *const BASE[] = {"/dev", "/proc", "/tmp", "/var/task", "/opt", "/var/runtime", "/var/lang", EMPTY};
+    /* The two of libraries: a program that waits for its code has looked there for some, and the dynamic linker never looks
+     * again where it found no directory. */
+    static const char *const BASE[] = {"/dev", "/proc", "/tmp", "/var/task/lib", "/opt/lib", "/var/runtime", "/var/lang", EMPTY};
     for (size_t i = 0; i < sizeof BASE / sizeof BASE[0]; i++)
         if (make_directories(root, BASE[i], false) != 0) return fail(failure, "make an image's directories");
     if (make_devices(failure) != 0 || apply_steps(image, root, failure) != 0) return -1;

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import Any
 
 import pytest
 from tests.integration.environments.live_node import LIMITS, LiveNode, live_node, seen
-from tests.support import function
+from tests.support import function, package
 
 from lambent.environments.blanks import Blanks
 
@@ -115,6 +117,27 @@ def test_a_functions_own_modules_are_not_shadowed(node: LiveNode) -> None:
         answer: list[Any] = []
         assert taken(node, lambda: answer.append(node.invoke(name, {})[1])) == (1, 0)
         assert answer[0] == ["mine", "mine too", "urllib.parse"]
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="a shared library has to be made: cc is not on this machine")
+def test_shared_libraries_of_package_and_layer_are_found(node: LiveNode, tmp_path: Path) -> None:
+    libraries = {}
+    for name, value in (("mine", 1), ("layers", 2)):
+        (tmp_path / "of.c").write_text(f"int of_{name}(void) {{ return {value}; }}\n")
+        subprocess.run(["cc", "-shared", "-fPIC", "-o", tmp_path / "of.so", tmp_path / "of.c"], check=True)
+        libraries[name] = (tmp_path / "of.so").read_bytes()
+    code = "import ctypes\ndef handler(event, context):\n    return getattr(ctypes.CDLL(f'lib{event}.so'), f'of_{event}')()\n"
+    published = node.lambda_.publish_layer_version(
+        LayerName="libraries", Content={"ZipFile": package({"lib/liblayers.so": libraries["layers"]})}
+    )
+    files = {"app.py": code, "lib/libmine.so": libraries["mine"]}
+    with function(node.lambda_, files, Layers=[published["LayerVersionArn"]]) as name:
+        seen(lambda: waiting(node, "python3.11") >= 1)
+        answers: list[Any] = []
+        assert taken(node, lambda: answers.append(node.invoke(name, "mine")[1])) == (1, 0)
+        answers.append(node.invoke(name, "layers")[1])
+    assert answers == [1, 2]
+    node.lambda_.delete_layer_version(LayerName="libraries", VersionNumber=published["Version"])
 
 
 @pytest.mark.parametrize("variables", [{"PYTHONHASHSEED": "1"}, {"LD_PRELOAD": ""}, {"LAMBENT_PRELOAD": "off"}])
