@@ -113,13 +113,15 @@ class RunningServer:
             raise AssertionError(f"the server did not stop:\n{self.log.read_text()}") from None
 
 
-def start_server(data_dir: Path, *arguments: str, env: dict[str, str] | None = None) -> RunningServer:
-    """Run `lambent up` on a free port and wait until it answers."""
+def start_server(
+    data_dir: Path, *arguments: str, env: dict[str, str] | None = None, within: tuple[str, ...] = ()
+) -> RunningServer:
+    """Run `lambent up` on a free port and wait until it answers. within: a command that runs another."""
     data_dir.parent.mkdir(parents=True, exist_ok=True)
     log = data_dir.parent / f"{data_dir.name}.log"
     ready = data_dir.parent / f"{data_dir.name}.ready"
     ready.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "lambent", "up", "--port", "0", "--data-dir", str(data_dir)]
+    command = [*within, sys.executable, "-m", "lambent", "up", "--port", "0", "--data-dir", str(data_dir)]
     command += ["--ready-file", str(ready)]
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "LAMBENT_"))}
     environment |= {"PYTHONPATH": str(ROOT / "src"), **(env or {})}

@@ -104,9 +104,9 @@ def prepare(settings: Settings) -> Prepared:
             outside=beyond,
         )
         try:
-            _check_isolation(settings, driver.kind)
-            if identity is not None and driver.kind == "process":
-                runtimes.leave_out_of_reach(*identity)
+            _check_isolation(settings, driver.kind, driver.is_boundary)
+            if identity is not None and (user := driver.function_user(*identity)) is not None:
+                runtimes.leave_out_of_reach(*user)
             if identity is not None:
                 become(identity, (settings.server.data_dir,))
         except BaseException:
@@ -142,11 +142,11 @@ class NotIsolated(Exception):
     """The best tier of this machine is no boundary, and others can reach the server."""
 
 
-def _check_isolation(settings: Settings, kind: str) -> None:
-    if kind == "process" and settings.sandbox.tier != "process" and not _is_loopback(settings.server.host):
+def _check_isolation(settings: Settings, kind: str, is_boundary: bool) -> None:
+    if not is_boundary and settings.sandbox.tier != kind and not _is_loopback(settings.server.host):
         raise NotIsolated(
             f"this machine gives no isolation (`lambent doctor` says why), and {settings.server.host} can be reached by "
-            "others: listen on 127.0.0.1, or insist with --tier process"
+            f"others: listen on 127.0.0.1, or insist with --tier {kind}"
         )
 
 
@@ -173,6 +173,7 @@ async def serve(prepared: Prepared, began_ns: int) -> int:
             "endpoint": node.endpoint,
             "tier": driver.tier.name,
             "tier_reasons": driver.tier.missing,
+            "is_boundary": driver.tier.is_boundary,
             "runtimes": creatable(prepared.runtimes, wall_date),
             "missing": missing(prepared.runtimes, wall_date),
             "data_dir": str(settings.server.data_dir),

@@ -160,7 +160,7 @@ class SandboxSettings:
         default="auto",
         metadata=about(
             "Isolation to use; auto takes the strongest that works here, a name insists on it.",
-            choices=("auto", "container", "rootless", "process"),
+            choices=("auto", "container", "rootless", "confined", "process"),
         ),
     )
     blanks: int = field(

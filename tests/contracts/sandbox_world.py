@@ -23,7 +23,7 @@ from lambent.sandbox.port import Binding, Command, Exit, Image, Limits, Sandbox,
 from lambent.sandbox.spawner import BINARY, Spawner
 
 T = TypeVar("T")
-KINDS = ("container", "rootless", "process")
+KINDS = ("container", "rootless", "confined", "process")
 LIMITS = Limits(memory_mb=256, cpu_vcpus=1.0, processes_max=128, descriptors_max=1024, tmp_mb=512)
 CODE = "c0de" * 16
 LAYERS = "1a7e" * 16

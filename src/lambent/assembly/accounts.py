@@ -1,7 +1,8 @@
-"""One account on a server without isolation.
+"""One account on a server without isolation between accounts.
 
-In the process tier nothing keeps one function from reading another's code and environment. That is fine among the
-functions of one account, and no boundary between two: unless somebody insisted on the tier, the second is refused.
+In the process tier nothing keeps one function from reading another's code and environment; in the confined tier they
+share the machine's process list, its disk and, without control groups, its memory. That is fine among the functions of
+one account, and no boundary between two: unless somebody insisted on the tier, the second is refused.
 """
 
 from __future__ import annotations
@@ -17,8 +18,11 @@ from lambent.identity.model import Caller
 class OneAccount:
     """An authenticator in front of another: callers of an account beside the one that has functions are refused."""
 
-    def __init__(self, authenticator: Authenticator, accounts: Callable[[], Iterable[str]]) -> None:
-        """accounts: the accounts that own functions now, each at least once."""
+    def __init__(
+        self, authenticator: Authenticator, accounts: Callable[[], Iterable[str]], tier: str = "process"
+    ) -> None:
+        """accounts: the accounts that own functions now, each at least once. tier: for the refusal."""
+        self._tier = tier
         self._authenticator = authenticator
         self._accounts = accounts
 
@@ -29,9 +33,9 @@ class OneAccount:
         other = next((account for account in self._accounts() if account != mine), None)
         if other is not None:
             raise AccessDenied(
-                f"This server runs functions of account {other} in the process tier, which does not isolate accounts "
+                f"This server runs functions of account {other} in the {self._tier} tier, which does not isolate accounts "
                 f"from each other, so account {mine} is refused. `lambent doctor` says what a better tier needs; "
-                "--tier process insists on this one."
+                f"--tier {self._tier} insists on this one."
             )
         return caller
 

@@ -249,8 +249,10 @@ async def running(
             is_verifying=settings.server.verify_signatures,
             temporary=temporary,
         )
-        if driver.tier.name == "process" and settings.sandbox.tier != "process":
-            authenticator = OneAccount(authenticator, lambda: (scope.account for scope in functions.scopes()))
+        if not driver.tier.separates_accounts and settings.sandbox.tier != driver.tier.name:
+            authenticator = OneAccount(
+                authenticator, lambda: (scope.account for scope in functions.scopes()), driver.tier.name
+            )
         invoke = InvokeDoor(
             versions=functions,
             invocations=invocations,

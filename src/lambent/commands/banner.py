@@ -15,12 +15,15 @@ def render(facts: Mapping[str, Any], *, colour: bool) -> str:
 
     facts: `version`, `endpoint` (URL), `tier` (name), `tier_reasons` (sentences: why not a stronger one), `runtimes`
     (identifiers found), `missing` (sentences: what is not here and how to get it), `data_dir`, and where they are known
-    `started_ms` (process start to listening) and `trusts` (a sentence on who may call). colour: whether to use ANSI.
+    `is_boundary` (of the tier), `started_ms` (process start to listening) and `trusts` (a sentence on who may call). colour: whether to use ANSI.
     """
     ready = f" · ready in {facts['started_ms']:.0f} ms" if facts.get("started_ms") is not None else ""
     lines = [_styled(f"lambent {facts['version']}", "1", colour) + ready, ""]
     lines += _field("endpoint", [_styled(str(facts["endpoint"]), "1;36", colour)])
-    lines += _field("tier", [_tier(str(facts["tier"]), colour), *_wrapped(facts.get("tier_reasons", ()))])
+    lines += _field(
+        "tier",
+        [_tier(str(facts["tier"]), facts.get("is_boundary", True), colour), *_wrapped(facts.get("tier_reasons", ()))],
+    )
     found = ", ".join(facts["runtimes"])
     lines += _field("runtimes", _wrapped([found]) if found else ["none found on this machine"])
     missing = _wrapped(facts.get("missing", ()))
@@ -38,9 +41,11 @@ def render(facts: Mapping[str, Any], *, colour: bool) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _tier(name: str, colour: bool) -> str:
+def _tier(name: str, is_boundary: bool, colour: bool) -> str:
     if name == "process":
         return _styled("process: functions are NOT isolated from this user's files", "1;33", colour)
+    if not is_boundary:
+        return _styled(f"{name}: functions are NOT isolated from this machine's readable files", "1;33", colour)
     return _styled(name, "1;32", colour)
 
 

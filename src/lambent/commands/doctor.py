@@ -109,9 +109,12 @@ def isolation(settings: Settings, runtimes: Runtimes) -> list[Finding]:
     if prepared.kind == WEAK_TIER:
         words = "process: a process group with limits, NOT a boundary"
         found = Finding("isolation", POOR, words, notes)
+    elif not prepared.is_boundary:
+        words = f"{prepared.kind}: users and limits without landlock, NOT a boundary"
+        found = Finding("isolation", POOR, words, notes)
     else:
         found = Finding("isolation", GOOD, f"{prepared.kind}: a sandbox was built and destroyed", notes)
-    return [found, network(settings, has_egress, prepared.kind != WEAK_TIER)]
+    return [found, network(settings, has_egress, prepared.closes_network)]
 
 
 def interpreters(runtimes: Runtimes) -> Finding:
@@ -144,7 +147,7 @@ def data_directory(settings: Settings) -> Finding:
 
 @click.command()
 @click.option("--data-dir", metavar="DIR", help="The server's data directory.")
-@click.option("--tier", metavar="NAME", help="Try one isolation tier: container, rootless or process.")
+@click.option("--tier", metavar="NAME", help="Try one isolation tier: container, rootless, confined or process.")
 @configured
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
 def command(

@@ -39,6 +39,7 @@ def _writable(kept: Path) -> Iterator[Path]:
         yield kept
         return
     with tempfile.TemporaryDirectory(prefix="lambent-runtimes-") as folder:
+        Path(folder).chmod(0o711)  # as DATA/runtimes: what lies in it is for every function
         yield Path(folder)
 
 

@@ -14,7 +14,7 @@ from .configured import configured, loaded
 @click.option("--host", metavar="ADDRESS", help="Address to listen on (default: 127.0.0.1).")
 @click.option("--port", type=int, metavar="N", help="Port to listen on (default: 4566; 0: any free one).")
 @click.option("--data-dir", metavar="DIR", help="Where functions, queue, logs and the ledger are kept.")
-@click.option("--tier", metavar="NAME", help="Insist on an isolation tier: container, rootless or process.")
+@click.option("--tier", metavar="NAME", help="Insist on an isolation tier: container, rootless, confined or process.")
 @click.option("--ready-file", metavar="FILE", help="Written as JSON (endpoint, tier, pid) once the server answers.")
 @configured
 def command(

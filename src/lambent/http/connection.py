@@ -30,7 +30,7 @@ _BY_HELD, _BY_SINK = 1, 2
 class Service:
     """What the connections of one server share."""
 
-    __slots__ = ("app", "connections", "date_line", "is_draining", "limits", "loop", "on_change", "origin")
+    __slots__ = ("admits", "app", "connections", "date_line", "is_draining", "limits", "loop", "on_change", "origin")
 
     def __init__(self, app: Application, limits: Limits, loop: asyncio.AbstractEventLoop, origin: Any) -> None:
         self.app = app
@@ -43,6 +43,8 @@ class Service:
         self.is_draining = False
         self.on_change: Callable[[], None] | None = None
         """Called after a connection was opened or closed."""
+        self.admits: Callable[[tuple[str, int]], bool] | None = None
+        """Asked about the peer of each connection, where not everybody who can connect may."""
 
 
 class Connection(asyncio.Protocol):
@@ -116,6 +118,8 @@ class Connection(asyncio.Protocol):
             service.on_change()
         if service.is_draining:
             self._transport.abort()  # it was accepted in the very turn in which the server stopped
+        elif service.admits is not None and (self._peer is None or not service.admits(self._peer)):
+            self._transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         phase = self._phase

@@ -187,11 +187,13 @@ async def serve(
 ) -> Server:
     """Serve `app` on a listening socket, which is handed over.
 
-    `reaper` may be shared by many servers; `origin` is put on every request: who stands behind this listener.
+    `reaper` may be shared by many servers; `origin` is put on every request: who stands behind this listener. A socket
+    with a method `admits(peer)` is asked about each connection before anything is read from it.
     """
     limits = limits or Limits()
     clock = clock or SystemClock()
     service = Service(app, limits, asyncio.get_running_loop(), origin)
+    service.admits = getattr(sock, "admits", None)
     server = Server(service, reaper or Reaper(clock), [sock])
     await server.accept()
     return server

@@ -11,6 +11,7 @@
 #include <sys/mount.h>
 #include <unistd.h>
 
+#include "init.h"
 #include "spawner.h"
 
 #define BENEATH_NO_LINKS (0x08u | 0x04u | 0x02u) /* RESOLVE_BENEATH | NO_SYMLINKS | NO_MAGICLINKS */
@@ -22,12 +23,35 @@ static bool is_digest(const char text[DIGEST_CHARS]) {
     return true;
 }
 
-static int open_package(struct spawner *spawner, const char digest[DIGEST_CHARS], struct failure *failure) {
-    if (!is_digest(digest)) return fail_with(failure, "read the digest", EINVAL);
+int package_open(int packages, const char digest[DIGEST_CHARS]) {
     char path[DIGEST_CHARS + 8];
     snprintf(path, sizeof path, "%.*s/tree", DIGEST_CHARS, digest);
-    int directory = sys_openat2(spawner->packages, path, O_PATH | O_DIRECTORY | O_CLOEXEC, BENEATH_NO_LINKS);
-    if (directory < 0) return fail(failure, "open the package");
+    return sys_openat2(packages, path, O_PATH | O_DIRECTORY | O_CLOEXEC, BENEATH_NO_LINKS);
+}
+
+static int find_package(struct spawner *spawner, const char digest[DIGEST_CHARS], struct failure *failure) {
+    if (!is_digest(digest)) return fail_with(failure, "read the digest", EINVAL);
+    int directory = package_open(spawner->packages, digest);
+    return directory < 0 ? fail(failure, "open the package") : directory;
+}
+
+/* Confined: nothing is mounted, the trees are named to whoever starts a program. */
+static int find_packages(struct spawner *spawner, const struct request *request, struct failure *failure) {
+    const struct {
+        uint32_t flag;
+        const char *digest;
+    } wanted[] = {{REQUEST_HAS_TASK, request->task}, {REQUEST_HAS_OPT, request->opt}};
+    for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
+        int found = request->flags & wanted[i].flag ? find_package(spawner, wanted[i].digest, failure) : -1;
+        if (request->flags & wanted[i].flag && found < 0) return -1;
+        close_fd(&found);
+    }
+    return 0;
+}
+
+static int open_package(struct spawner *spawner, const char digest[DIGEST_CHARS], struct failure *failure) {
+    int directory = find_package(spawner, digest, failure);
+    if (directory < 0) return -1;
     int tree = sys_open_tree(directory, "", TREE_CLONE | (unsigned)AT_EMPTY_PATH);
     int error = errno;
     close(directory);
@@ -47,6 +71,7 @@ static int resize_tmpfs(uint32_t tmp_mb) {
 
 int bind_trees(struct spawner *spawner, struct sandbox *sandbox, const struct request *request, int tmp,
                struct failure *failure) {
+    if (spawner->config.confined) return find_packages(spawner, request, failure);
     int task = -1, opt = -1, result = 0;
     bool resize = !spawner->config.tmp_disk && request->limits.tmp_mb != sandbox->limits.tmp_mb;
     if (request->flags & REQUEST_HAS_TASK && (task = open_package(spawner, request->task, failure)) < 0) return -1;

@@ -72,6 +72,7 @@ static bool apply(struct config *config, const struct step_record *record, const
         config->scratch = record->first;
     } else if (!strcmp(name, "mode")) {
         config->rootless = !strcmp(record->first, "rootless");
+        config->confined = !strcmp(record->first, "confined");
     } else if (!strcmp(name, "sandboxes")) {
         config->sandboxes_max = number(record->first, SANDBOXES_MAX);
     } else if (!strcmp(name, "ids")) {

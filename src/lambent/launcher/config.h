@@ -48,6 +48,7 @@ struct resolver {
 struct config {
     const char *instance, *packages, *scratch;
     bool rootless;
+    bool confined; /* no namespaces, no mounts: see confined.c */
     bool single_id; /* rootless with one mapped id: init and function share it */
     uint32_t sandboxes_max;
     uint32_t ids_base, ids_stride;

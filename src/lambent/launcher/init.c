@@ -10,7 +10,7 @@
  * dumpable, all signals blocked and only SIGCHLD ever read. It obeys its socket alone and ends when that closes.
  */
 #define _GNU_SOURCE
-#include "init.h"
+#include "confined.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -52,15 +52,21 @@ struct program {
 
 static struct program programs[PROGRAMS_MAX];
 
+/* Elsewhere the kernel ends everyone with pid 1. */
+static _Noreturn void leave(int status) {
+    if (confined_is_active() && confined_finish()) status = CONFINED_CLEAN;
+    _exit(status);
+}
+
 static void report(int control, const struct report *message, const int *fds, size_t count) {
-    if (send_message(control, message, sizeof *message, fds, count) != 0) _exit(3); /* the spawner is gone */
+    if (send_message(control, message, sizeof *message, fds, count) != 0) leave(3); /* the spawner is gone */
 }
 
 static _Noreturn void give_up(int control, const char *step) {
     struct report message = {.kind = REPORT_FAILED, .error = errno ? errno : EIO};
     snprintf(message.step, sizeof message.step, "%s", step);
     report(control, &message, NULL, 0);
-    _exit(2);
+    leave(2);
 }
 
 static int listen_inside(void) {
@@ -193,6 +199,7 @@ static void start_program(const struct build *build, const struct order *order, 
         }
         if (pid > 0) {
             *slot = (struct program){pid, order->serial, complain[0]};
+            confined_started(order);
             message.status = pid;
             complain[0] = -1;
         }
@@ -222,6 +229,7 @@ static void reap(int control) {
             if (read(programs[i].complaint, &error, sizeof error) == (ssize_t)sizeof error) message.error = error;
             close(programs[i].complaint);
             programs[i].pid = 0;
+            confined_mark(&message);
             report(control, &message, NULL, 0);
         }
     }
@@ -232,7 +240,8 @@ static void reset(int control) {
     struct report message = {.kind = REPORT_RESET};
     int64_t until = now_ms() + RESET_MS_MAX;
     for (;;) {
-        bool none = kill(-1, SIGKILL) != 0 && errno == ESRCH;
+        bool confined = confined_is_active(); /* where "everyone" would be the whole machine */
+        bool none = confined ? confined_end_all() : kill(-1, SIGKILL) != 0 && errno == ESRCH;
         reap(control);
         if (none) break;
         if (now_ms() > until) {
@@ -253,12 +262,40 @@ static void occupy_standard_fds(void) {
     if (null > 3) close(null);
 }
 
+static void build_inside(const struct build *build) {
+    enter_namespaces(build);
+    int listener = listen_inside();
+    if (listener < 0) give_up(build->control, "listen inside");
+    int gate[GATE_FDS] = {-1, -1, -1};
+    open_the_gate(build, gate);
+    build_root(build);
+    hand_out(build, listener, gate);
+    drop_privileges(build);
+}
+
+static int build_confined(const struct build *build) {
+    struct failure failure = {"", 0};
+    int listener = confined_build(build, &failure);
+    if (listener < 0) {
+        errno = failure.error;
+        give_up(build->control, failure.step);
+    }
+    return listener;
+}
+
+static bool is_running(void) {
+    for (size_t i = 0; i < PROGRAMS_MAX; i++)
+        if (programs[i].pid != 0) return true;
+    return false;
+}
+
 _Noreturn void init_main(const struct build *given) {
     struct build build = *given;
     build.control = fcntl(build.control, F_DUPFD_CLOEXEC, 64);
     if (build.control < 0) _exit(2);
     /* Without exec O_CLOEXEC does nothing: other sandboxes' descriptors go now. */
-    int kept[HIERARCHIES_MAX + 3] = {build.control, build.image, build.tmp};
+    bool confined = build.config->confined;
+    int kept[HIERARCHIES_MAX + 3] = {build.control, confined ? build.packages : build.image, build.tmp};
     for (uint32_t i = 0; i < build.groups->count; i++) kept[3 + i] = build.groups->at[i].fd;
     keep_only(kept, 3 + build.groups->count);
     if (setsid() < 0) give_up(build.control, "start a session");
@@ -266,16 +303,10 @@ _Noreturn void init_main(const struct build *given) {
     if (build.config->rootless && prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) != 0) give_up(build.control, "show the id maps");
     umask(022);
 
-    enter_namespaces(&build);
-    int listener = listen_inside();
-    if (listener < 0) give_up(build.control, "listen inside");
-    int gate[GATE_FDS] = {-1, -1, -1};
-    open_the_gate(&build, gate);
-    build_root(&build);
-    hand_out(&build, listener, gate);
-    drop_privileges(&build);
+    if (!confined) build_inside(&build);
     occupy_standard_fds();
-    keep_only(&build.control, 1);
+    /* A keeper's programs join the groups, and open their code; it does neither. */
+    keep_only(kept, confined ? 3 + build.groups->count : 1);
     occupy_standard_fds(); /* descriptor 3 too: what a program gets never lands on it by chance */
 
     sigset_t all;
@@ -287,11 +318,13 @@ _Noreturn void init_main(const struct build *given) {
     int ended = signalfd(-1, &children, SFD_CLOEXEC | SFD_NONBLOCK);
     if (ended < 0) give_up(build.control, "watch the children");
     struct report ready = {.kind = REPORT_READY};
-    report(build.control, &ready, NULL, 0);
+    int listener = confined ? build_confined(&build) : -1;
+    report(build.control, &ready, &listener, confined ? 1 : 0);
+    close_fd(&listener);
 
     for (;;) {
         struct pollfd waiting[2] = {{build.control, POLLIN, 0}, {ended, POLLIN, 0}};
-        if (poll(waiting, 2, -1) < 0) continue;
+        if (poll(waiting, 2, confined ? confined_watch(is_running()) : -1) < 0) continue;
         if (waiting[1].revents) {
             struct signalfd_siginfo notes[8];
             while (read(ended, notes, sizeof notes) > 0) continue;
@@ -302,9 +335,11 @@ _Noreturn void init_main(const struct build *given) {
         int fds[3];
         size_t count;
         ssize_t got = receive_message(build.control, &order, sizeof order, fds, 3, &count);
-        if (got != (ssize_t)sizeof order) _exit(0); /* the spawner is gone: the kernel ends everyone with us */
+        if (got != (ssize_t)sizeof order) leave(0); /* the spawner is gone: the kernel ends everyone with us */
         if (order.kind == ORDER_START) start_program(&build, &order, fds, count);
         if (order.kind == ORDER_RESET) reset(build.control);
+        if (order.kind == ORDER_SHARE) confined_share((uint32_t)order.serial);
+        if (order.kind == ORDER_REST) confined_rest(order.serial != 0);
         for (size_t i = 0; i < count; i++) close(fds[i]);
     }
 }

@@ -24,7 +24,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "confined.h"
 #include "images.h"
+#include "landlock.h"
 #include "seccomp.h"
 #include "spawner.h"
 #include "tmpdisk.h"
@@ -134,8 +136,9 @@ static int prepare(struct failure *failure, struct failure *refused) {
     signal(SIGHUP, SIG_IGN);
     umask(022);
     if (seccomp_prepare(failure) != 0) return -1;
-    if (!spawner.config.rootless && unshare(CLONE_NEWNS) != 0) return fail(failure, "unshare the mounts");
-    if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0) return fail(failure, "make mounts private");
+    bool mounts = !spawner.config.confined;
+    if (mounts && !spawner.config.rootless && unshare(CLONE_NEWNS) != 0) return fail(failure, "unshare the mounts");
+    if (mounts && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0) return fail(failure, "make mounts private");
     if (groups_open(&spawner.config, &spawner.groups, failure) != 0) return -1;
     spawner.packages = open(spawner.config.packages, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (spawner.packages < 0) return fail(failure, "open the packages");
@@ -145,7 +148,7 @@ static int prepare(struct failure *failure, struct failure *refused) {
     spawner.transit = calloc(spawner.count, sizeof *spawner.transit);
     if (!spawner.sandboxes || !spawner.pool || !spawner.transit) return fail(failure, "allocate the table");
     if (warden_start(&spawner, failure) != 0) return -1;
-    if (images_build(&spawner.config, failure) != 0) return -1;
+    if (mounts && images_build(&spawner.config, failure) != 0) return -1;
     spawner.own_mounts = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
     if (spawner.own_mounts < 0) return fail(failure, "keep the way back");
     try_egress();
@@ -156,7 +159,7 @@ static int prepare(struct failure *failure, struct failure *refused) {
         (spawner.helpers >= 0 && watch(&spawner, spawner.helpers, WATCH_HELPERS, 0) != 0))
         return fail(failure, "watch the server");
     if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) return fail(failure, "hide from ptrace");
-    return keep_few_capabilities(failure);
+    return mounts ? keep_few_capabilities(failure) : confined_prepare(&spawner, failure);
 }
 
 int main(int argc, char **argv) {
@@ -180,6 +183,7 @@ int main(int argc, char **argv) {
     hello.flags = spawner.config.tmp_disk ? ANSWER_TMP_DISK : 0;
     hello.error = started ? refused.error : failure.error;
     hello.status = started;
+    hello.signal = landlock_abi();
     snprintf(hello.step, sizeof hello.step, "%s", started ? refused.step : failure.step);
     bool told = send_message(spawner.server, &hello, sizeof hello, NULL, 0) == 0;
     int status = 1;

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "confined.h"
 #include "table.h"
 #include "tmpdisk.h"
 
@@ -23,6 +24,7 @@ static void finish_bind(struct spawner *spawner, struct sandbox *sandbox, int tm
     if (group_limit(&spawner->groups, name, &request->limits, &failure) == 0 &&
         egress_bind(spawner, sandbox, &failure) == 0 && bind_trees(spawner, sandbox, request, tmp, &failure) == 0) {
         group_reset_peak(&spawner->groups, name);
+        if (spawner->config.confined) confined_set_cpu(spawner, sandbox, request->limits.cpu_quota_us);
         sandbox->limits = request->limits;
         sandbox->bound = true;
         forget_mount_points(sandbox);
@@ -101,6 +103,7 @@ static void start(struct spawner *spawner, struct sandbox *sandbox, const struct
                               .descriptors_max = sandbox->limits.descriptors_max,
                               .processes_max = sandbox->limits.processes_max,
                               .data_bytes_max = groups_limit_memory(&spawner->groups) ? 0 : sandbox->limits.memory_bytes};
+        if (spawner->config.confined) confined_order(spawner, sandbox, &order);
         int with[3] = {log[1], fds[0], channel ? fds[1] : -1};
         if (send_message(sandbox->control, &order, sizeof order, with, channel ? 3 : 2) != 0)
             fail(&failure, "speak to init");
@@ -120,6 +123,7 @@ static void freeze(struct spawner *spawner, struct sandbox *sandbox, bool frozen
     name_of(spawner, sandbox, name);
     if (frozen) sandbox->frozen = true; /* also when it fails half way: destroy then thaws */
     if (group_freeze(&spawner->groups, name, frozen, &failure) == 0) sandbox->frozen = frozen;
+    if (spawner->config.confined) confined_set_rest(sandbox, frozen);
     settle(spawner, sandbox, failure.error ? &failure : NULL, 0, NULL, 0);
 }
 
@@ -168,6 +172,8 @@ void sandbox_request(struct spawner *spawner, const struct request *request, int
         fail_with(&failure, "find the sandbox free", EBUSY);
     else if (request->op == OP_BIND && sandbox->bound)
         fail_with(&failure, "bind once", EALREADY);
+    else if (request->op == OP_NAMESPACES && spawner->config.confined)
+        fail_with(&failure, "find namespaces of its own", EOPNOTSUPP);
     if (failure.error) {
         answer_result(spawner, request->serial, request->sandbox, &failure, 0, NULL, 0);
         return;
@@ -189,6 +195,7 @@ void sandbox_request(struct spawner *spawner, const struct request *request, int
     case OP_NAMESPACES: namespaces(spawner, sandbox); break;
     default: /* OP_SET_CPU; the loop admits no other */
         group_set_cpu(&spawner->groups, name, request->limits.cpu_quota_us, &failure);
+        if (spawner->config.confined) confined_set_cpu(spawner, sandbox, request->limits.cpu_quota_us);
         settle(spawner, sandbox, failure.error ? &failure : NULL, 0, NULL, 0);
     }
 }
@@ -246,6 +253,10 @@ bool sandbox_control(struct spawner *spawner, uint32_t slot) {
         map_ids(spawner, sandbox);
         return true;
     }
+    if (report.kind == REPORT_READY && spawner->config.confined && sandbox->state == BUILDING && count == 1) {
+        sandbox->listener = fds[0];
+        count = 0;
+    }
     for (size_t i = 0; i < count; i++) close(fds[i]);
     if (report.kind == REPORT_READY && sandbox->state == BUILDING) {
         ready(spawner, sandbox);
@@ -259,7 +270,8 @@ bool sandbox_control(struct spawner *spawner, uint32_t slot) {
     } else if (report.kind == REPORT_EXIT && sandbox->state == ALIVE) {
         char name[GROUP_NAME_MAX];
         name_of(spawner, sandbox, name);
-        bool oom = group_oom_kills(&spawner->groups, name) > sandbox->oom_kills;
+        bool oom = group_oom_kills(&spawner->groups, name) > sandbox->oom_kills ||
+                   strcmp(report.step, REPORT_STEP_MEMORY) == 0;
         answer_exit(spawner, report.serial, id_of(spawner, sandbox), &report, oom);
     }
     return true;

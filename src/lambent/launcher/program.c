@@ -9,10 +9,11 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "init.h"
+#include "confined.h"
 
 #define MEMLOCK_BYTES 65536u
 #define COMPLAINT_FD 4
+#define RULES_FD 5
 
 static _Noreturn void complain(int fd) {
     int error = errno ? errno : EIO;
@@ -60,6 +61,11 @@ _Noreturn void program_run(const struct order *order, const char *payload, size_
     char *directory = parse((char *)(uintptr_t)payload, size, strings, &environment);
     if (!directory) errno = EINVAL, complain(complain_fd);
     if (setsid() < 0) complain(complain_fd);
+    int rules = -1;
+    if (confined_is_active()) {
+        if (confined_join() != 0 || confined_rules(order, &rules) != 0) complain(complain_fd);
+        if (rules >= 0 && (rules = fcntl(rules, F_DUPFD_CLOEXEC, 128)) < 0) complain(complain_fd);
+    }
 
     /* What came by message is above 3, because 0 to 3 are occupied: nothing below is overwritten before its turn. */
     if (dup2(log, 1) < 0 || dup2(log, 2) < 0) complain(complain_fd);
@@ -67,7 +73,8 @@ _Noreturn void program_run(const struct order *order, const char *payload, size_
     if (channel < 0) close(3);
     int up = fcntl(complain_fd, F_DUPFD_CLOEXEC, 128);
     if (up < 0 || dup3(up, COMPLAINT_FD, O_CLOEXEC) < 0) complain(complain_fd);
-    sys_close_range(COMPLAINT_FD + 1, ~0u);
+    if (rules >= 0 && (rules = dup3(rules, RULES_FD, O_CLOEXEC)) < 0) complain(COMPLAINT_FD);
+    sys_close_range(COMPLAINT_FD + (rules >= 0 ? 2u : 1u), ~0u);
 
     struct rlimit stack;
     if (lower(RLIMIT_NOFILE, order->descriptors_max) != 0 || lower(RLIMIT_CORE, 0) != 0 ||
@@ -77,13 +84,17 @@ _Noreturn void program_run(const struct order *order, const char *payload, size_
     if (getrlimit(RLIMIT_STACK, &stack) == 0 && (stack.rlim_cur = 8u << 20) <= stack.rlim_max)
         setrlimit(RLIMIT_STACK, &stack);
 
-    if (!single_id && (setresgid(FUNCTION_ID, FUNCTION_ID, FUNCTION_ID) != 0 ||
-                       setresuid(FUNCTION_ID, FUNCTION_ID, FUNCTION_ID) != 0))
+    if (confined_is_active()) {
+        if (confined_enter(order, rules) != 0) complain(COMPLAINT_FD);
+    } else if (!single_id && (setresgid(FUNCTION_ID, FUNCTION_ID, FUNCTION_ID) != 0 ||
+                       setresuid(FUNCTION_ID, FUNCTION_ID, FUNCTION_ID) != 0)) {
         complain(COMPLAINT_FD);
+    }
     if (sys_capset(0) != 0) complain(COMPLAINT_FD);
 
     /* Dispositions and the mask are inherited through exec: an ignored SIGCHLD would make every exit code read 0. */
     for (int number = 1; number < 65; number++) signal(number, SIG_DFL);
+    if (confined_is_active()) signal(SIGXFSZ, SIG_IGN); /* too large a file is an error, as on a full disk */
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);

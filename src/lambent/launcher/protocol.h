@@ -96,7 +96,8 @@ struct answer {
     char step[STEP_MAX]; /* which step failed */
 };
 
-enum order_kind { ORDER_MAPPED = 1, ORDER_START, ORDER_RESET };
+enum order_kind { ORDER_MAPPED = 1, ORDER_START, ORDER_RESET, ORDER_SHARE, ORDER_REST };
+/* The last two are the confined tier's: the CPU quota, and whether nothing is asked of the function now, as `serial`. */
 
 struct order {
     uint32_t kind;
@@ -105,7 +106,12 @@ struct order {
     uint64_t data_bytes_max; /* RLIMIT_DATA, where no cgroup limits memory; 0: none */
     uint32_t descriptors_max;
     uint32_t processes_max;
+    /* Confined alone: what the keeper watches (0: a control group does), and the trees that may be read. */
+    uint64_t memory_bytes_max, tmp_bytes_max;
+    char task[DIGEST_CHARS], opt[DIGEST_CHARS];
 };
+
+#define REPORT_STEP_MEMORY "out of memory" /* of an exit: the keeper's watch ended the program for its memory */
 
 enum report_kind { REPORT_UNMAPPED = 1, REPORT_READY, REPORT_FAILED, REPORT_STARTED, REPORT_EXIT, REPORT_RESET };
 

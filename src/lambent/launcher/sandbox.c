@@ -17,14 +17,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "confined.h"
 #include "images.h"
-#include "init.h"
 #include "table.h"
 #include "tmpdisk.h"
 
 #define BUILD_MS_MAX 10000
 #define REMOVE_MS_MAX 100
 #define STRAGGLER_MS 500
+#define KEEPER_MS_MAX 5000 /* a keeper that takes longer to end its sandbox is ended, and the spawner does it */
 
 /* ---- the end ---- */
 
@@ -45,7 +46,8 @@ static void set_free(struct spawner *spawner, struct sandbox *sandbox) {
 static void remove_groups(struct spawner *spawner, struct sandbox *sandbox) {
     char name[GROUP_NAME_MAX];
     name_of(spawner, sandbox, name);
-    if (group_remove(&spawner->groups, name) == 0) {
+    bool gone = !spawner->config.confined || confined_is_gone(spawner, sandbox);
+    if (gone && group_remove(&spawner->groups, name) == 0) {
         set_free(spawner, sandbox);
     } else if (now_ms() > sandbox->deadline_ms) {
         /* Retried by the timer for as long as it takes; the slot stays taken. No process is left, so whoever asked for
@@ -61,8 +63,10 @@ static void remove_groups(struct spawner *spawner, struct sandbox *sandbox) {
 void sandbox_ended(struct spawner *spawner, uint32_t slot) {
     struct sandbox *sandbox = &spawner->sandboxes[slot];
     if (sandbox->state == FREE || sandbox->pid == 0 || sandbox->reaped) return;
-    if (waitpid(sandbox->pid, NULL, WNOHANG) != sandbox->pid) return;
+    int status;
+    if (waitpid(sandbox->pid, &status, WNOHANG) != sandbox->pid) return;
     sandbox->reaped = true;
+    sandbox->clean = WIFEXITED(status) && WEXITSTATUS(status) == CONFINED_CLEAN;
     while (sandbox->control >= 0 && sandbox_control(spawner, slot)) continue; /* its last words come first */
     if (sandbox->state != DYING) {
         /* Nobody asked for it: pid 1 itself was killed. The server hears it as an exit of serial 0. */
@@ -96,7 +100,10 @@ void sandbox_kill(struct spawner *spawner, uint32_t slot, uint64_t serial) {
         set_free(spawner, sandbox);
         return;
     }
-    if (sandbox->pidfd >= 0) sys_pidfd_kill(sandbox->pidfd, SIGKILL);
+    if (spawner->config.confined)
+        unwatch(spawner, &sandbox->control); /* its keeper ends everyone first: nothing would end with it */
+    else if (sandbox->pidfd >= 0)
+        sys_pidfd_kill(sandbox->pidfd, SIGKILL);
     if (sandbox->frozen) { /* v1 keeps the kill pending until it is thawed */
         char name[GROUP_NAME_MAX];
         struct failure ignored;
@@ -130,14 +137,16 @@ static int spawn(struct spawner *spawner, struct sandbox *sandbox, int tmp, stru
         fail(failure, "make the control socket");
         goto undo;
     }
-    if (spawner->groups.version == 2 && (group = group_directory(&spawner->groups, name)) < 0) {
+    bool confined = spawner->config.confined;
+    if (!confined && spawner->groups.version == 2 && (group = group_directory(&spawner->groups, name)) < 0) {
         fail(failure, "open the sandbox's cgroup");
         goto undo;
     }
     uint64_t flags = CLONE_NEWPID | (group >= 0 ? (uint64_t)CLONE_NEWCGROUP : 0);
-    pid_t pid = sys_clone3(flags, &sandbox->pidfd, group);
+    pid_t pid = confined ? confined_fork(&sandbox->pidfd) : sys_clone3(flags, &sandbox->pidfd, group);
     if (pid == 0) {
-        struct build build = {&spawner->config, &spawner->groups, name, pair[1], sandbox->image, tmp, sandbox->limits.tmp_mb};
+        struct build build = {&spawner->config, &spawner->groups, name, pair[1], sandbox->image, tmp, sandbox->limits.tmp_mb,
+                              function_id(spawner, sandbox), spawner->packages};
         init_main(&build);
     }
     if (pid < 0) {
@@ -188,7 +197,8 @@ int order_tmp(struct spawner *spawner, uint32_t tmp_mb) {
 
 void sandbox_create(struct spawner *spawner, const struct request *request) {
     struct failure failure = {"", 0};
-    int image = image_find(request->image);
+    bool confined = spawner->config.confined;
+    int image = confined ? confined_find_image(&spawner->config, request->image) : image_find(request->image);
     struct sandbox *sandbox = NULL;
     if (!limits_are_sane(&request->limits)) {
         fail_with(&failure, "read the limits", EINVAL);
@@ -236,6 +246,9 @@ int sandbox_timer(struct spawner *spawner) {
         struct sandbox *sandbox = &spawner->sandboxes[spawner->transit[i]];
         if ((sandbox->state == BUILDING || sandbox->state == WAITING_TMP) && now > sandbox->deadline_ms)
             sandbox_fail(spawner, sandbox, "build in time", ETIMEDOUT);
+        else if (sandbox->state == DYING && !sandbox->reaped && spawner->config.confined &&
+                 now > sandbox->deadline_ms + KEEPER_MS_MAX)
+            sys_pidfd_kill(sandbox->pidfd, SIGKILL);
         else if (sandbox->state == DYING && sandbox->reaped)
             remove_groups(spawner, sandbox);
         else if (sandbox->state == STRAGGLER && now > sandbox->deadline_ms)

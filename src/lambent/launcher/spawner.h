@@ -30,6 +30,7 @@ struct sandbox {
     struct limits limits;
     uint32_t transit_place; /* one more than its index among those in transit; 0: not among them */
     bool bound, frozen, reaped, answered;
+    bool clean; /* confined: its keeper said that nothing is left */
     uint64_t oom_kills; /* when a program was last started */
     int64_t deadline_ms;
 };

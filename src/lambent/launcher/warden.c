@@ -1,7 +1,8 @@
 /* The warden outlives the spawner by a moment: it waits for its end, however it came, and removes the cgroups.
  *
  * Everything else of a killed spawner goes by itself: sandboxes die with it (PDEATHSIG, lifeline socket), mounts with
- * their namespaces, loop devices with their last mount. Directories of cgroups do not. It keeps two capabilities, KILL
+ * their namespaces, loop devices with their last mount. Directories of cgroups do not, and confined functions do not
+ * either, should their keepers have been killed too. It keeps two capabilities, KILL
  * for who is still in them and DAC_OVERRIDE, because the top of a hierarchy is writable by nobody (mode 0555).
  */
 #define _GNU_SOURCE
@@ -13,7 +14,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "spawner.h"
+#include "confined.h"
+
+#define KEEPERS_MS_MAX 500 /* keepers hear of the spawner's end as the warden does, and do it themselves */
 
 static _Noreturn void wait_and_sweep(const struct spawner *spawner, int lifeline) {
     int kept[2 * HIERARCHIES_MAX + 1] = {lifeline};
@@ -25,10 +28,13 @@ static _Noreturn void wait_and_sweep(const struct spawner *spawner, int lifeline
     setsid();
     prctl(PR_SET_NAME, "lambent-warden", 0, 0, 0);
     keep_only(kept, count);
-    if (sys_capset(1ull << CAP_KILL | 1ull << CAP_DAC_OVERRIDE) != 0) _exit(1);
+    uint64_t rights = 1ull << CAP_KILL | 1ull << CAP_DAC_OVERRIDE;
+    if (spawner->config.confined) rights |= 1ull << CAP_SETUID | 1ull << CAP_SETGID | 1ull << CAP_FOWNER;
+    if (sys_capset(rights) != 0) _exit(1);
     char nothing;
     while (read(lifeline, &nothing, 1) < 0 && errno == EINTR) continue;
     groups_sweep(&spawner->groups, true);
+    if (spawner->config.confined) confined_sweep(&spawner->config, KEEPERS_MS_MAX);
     _exit(0);
 }
 

@@ -12,23 +12,27 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..domain.egress import Outside
 from . import wire
+from .confined import ConfinedDriver, ConfinedSpawner, launch_confined
 from .container import ContainerDriver
 from .groups import Groups
-from .port import Image, Limits, SandboxDriver, SandboxError, Tier
+from .port import Image, Limits, SandboxDriver, SandboxError
 from .process import ProcessDriver
 from .spawner import BINARY, SANDBOXES_MAX, TMP_MB_DEFAULT, TMP_POOL_DEFAULT, Spawner, launch_spawner
 
-KINDS = ("container", "rootless", "process")
+KINDS = ("container", "rootless", "confined", "process")
 PROBE_S_MAX = 15.0
 _PROBE_LIMITS = Limits(memory_mb=128, cpu_vcpus=1.0, processes_max=64, descriptors_max=64, tmp_mb=TMP_MB_DEFAULT)
 
 _REMEDIES = {
     "start the spawner": "run Lambent as root for the container tier",
+    "let functions reach their files": "name a data directory that everybody may pass, with --data-dir",
+    "empty the bounding set": "run the surrounding container with its default capabilities (no --cap-drop)",
+    "keep six capabilities": "run the surrounding container with its default capabilities (no --cap-drop)",
     "find the launcher": "python src/lambent/launcher/build.py",
     "unshare a user namespace": (
         "sysctl -w kernel.unprivileged_userns_clone=1 kernel.apparmor_restrict_unprivileged_userns=0 "
@@ -36,7 +40,8 @@ _REMEDIES = {
     ),
     "make mounts private": "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
     "mount /proc": "run the surrounding container with an unmasked /proc (--security-opt systempaths=unconfined)",
-    "unshare the mounts": "run the surrounding container with --cap-add SYS_ADMIN and an unconfined seccomp profile",
+    "unshare the mounts": "run the surrounding container with --privileged, or with the rights that the guide names",
+    "narrow the capabilities": "run the surrounding container with --privileged, or with the rights that the guide names",
 }
 
 
@@ -55,10 +60,35 @@ class Prepared:
         """The driver, on the running event loop."""
         if self.spawner is not None:
             self.spawner.missing = self.refused + self.spawner.missing
+            if isinstance(self.spawner, ConfinedSpawner):
+                return ConfinedDriver(self.spawner, self.packages_root, self.images)
             return ContainerDriver(self.spawner)
         driver = ProcessDriver(self.packages_root, self.images, self.state_dir)
-        driver.tier = Tier(driver.tier.name, self.refused + driver.tier.missing)
+        driver.tier = replace(driver.tier, missing=self.refused + driver.tier.missing)
         return driver
+
+    @property
+    def is_boundary(self) -> bool:
+        """Functions are kept from the machine."""
+        if isinstance(self.spawner, ConfinedSpawner):
+            return self.spawner.is_boundary
+        return self.spawner is not None
+
+    @property
+    def closes_network(self) -> bool:
+        """Functions have no way past what the tier gives them; else they use this machine's own network."""
+        if isinstance(self.spawner, ConfinedSpawner):
+            return self.spawner.closes_network
+        return self.spawner is not None
+
+    def function_user(self, uid: int, gid: int) -> tuple[int, int] | None:
+        """As whom a function reaches its interpreter where nothing is mounted; None: everything is mounted.
+
+        uid, gid: whom the server becomes.
+        """
+        if isinstance(self.spawner, ConfinedSpawner):
+            return self.spawner.user(1), self.spawner.user(1)
+        return (uid, gid) if self.spawner is None else None
 
     def abandon(self) -> None:
         """End what was started, when the server does not get as far as opening it."""
@@ -90,13 +120,10 @@ def prepare(
         raise ValueError(f"unknown sandbox tier {kind!r}: one of {', '.join(KINDS)}")
     if not images:
         raise ValueError("at least one root image is needed: a tier is tried with it")
-    refused: list[str] = []
-    for candidate in KINDS if kind is None else (kind,):
-        if candidate == "process":
-            return Prepared(candidate, tuple(refused), None, packages_root, images, state_dir)
-        try:
-            spawner = launch_spawner(
-                candidate,
+
+    def launch(candidate: str) -> Spawner:
+        if candidate == "confined":
+            return launch_confined(
                 instance=instance,
                 packages_root=packages_root,
                 images=images,
@@ -104,11 +131,29 @@ def prepare(
                 run_as=run_as,
                 binary=binary,
                 sandboxes_max=sandboxes_max,
-                tmp_pool=tmp_pool,
-                disk_tmp=disk_tmp,
                 groups=groups,
-                outside=outside,
             )
+        return launch_spawner(
+            candidate,
+            instance=instance,
+            packages_root=packages_root,
+            images=images,
+            state_dir=state_dir,
+            run_as=run_as,
+            binary=binary,
+            sandboxes_max=sandboxes_max,
+            tmp_pool=tmp_pool,
+            disk_tmp=disk_tmp,
+            groups=groups,
+            outside=outside,
+        )
+
+    refused: list[str] = []
+    for candidate in KINDS if kind is None else (kind,):
+        if candidate == "process":
+            return Prepared(candidate, tuple(refused), None, packages_root, images, state_dir)
+        try:
+            spawner = launch(candidate)
             probe(spawner, images[0].name)
         except SandboxError as error:
             if kind is not None:

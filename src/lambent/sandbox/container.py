@@ -174,9 +174,12 @@ class ContainerDriver:
             self._send(wire.request(wire.DESTROY, self._serial, answer.sandbox), ())
             raise
         listener.setblocking(False)
-        sandbox = ContainerSandbox(self, answer.sandbox, answer.status, listener, limits)
+        sandbox = self._made(answer, image, listener, limits)
         self._sandboxes[answer.sandbox] = sandbox
         return sandbox
+
+    def _made(self, answer: wire.Answer, image: str, listener: socket.socket, limits: Limits) -> ContainerSandbox:
+        return ContainerSandbox(self, answer.sandbox, answer.status, listener, limits)
 
     async def close(self) -> None:
         """Everything goes with the spawner; afterwards no process, mount or cgroup of it is left."""

@@ -17,8 +17,8 @@ from typing import Protocol
 from ..domain.egress import NOWHERE, Egress
 
 SANDBOX_API_ADDRESS = "127.0.0.1:9001"
-"""Where a sandbox finds the Runtime API and the platform's endpoint, inside its own network namespace. The `process`
-driver has no namespace and names a port of the host's loopback in `Sandbox.api_address` instead."""
+"""Where a sandbox finds the Runtime API and the platform's endpoint, inside its own network namespace. The `confined`
+and `process` drivers have no namespace and name a port of the host's loopback in `Sandbox.api_address` instead."""
 
 
 class SandboxError(Exception):
@@ -149,9 +149,13 @@ class Tier:
     """What a driver turned out to be on this machine."""
 
     name: str
-    """container, rootless or process"""
+    """container, rootless, confined or process"""
     missing: tuple[str, ...]
     """What this machine does not give, a sentence each with the command that would grant it."""
+    is_boundary: bool = True
+    """Functions are kept from the machine: a server that others can reach may run them."""
+    separates_accounts: bool = True
+    """Functions are kept from each other well enough for several accounts on one server."""
 
 
 class SandboxDriver(Protocol):

@@ -14,7 +14,6 @@ import asyncio
 import contextlib
 import ctypes
 import os
-import re
 import resource
 import shutil
 import signal
@@ -24,6 +23,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from .port import Binding, Command, Exit, Image, Limits, SandboxError, Tier, Usage
+from .published import rewritten, sources
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NO_NEW_PRIVS = 38
@@ -47,7 +47,7 @@ class ProcessDriver:
     binds_running = False
 
     def __init__(self, packages_root: Path, images: Sequence[Image], state_dir: Path) -> None:
-        self.tier = Tier("process", MISSING)
+        self.tier = Tier("process", MISSING, is_boundary=False, separates_accounts=False)
         self._packages_root = packages_root
         self._images = {image.name: image for image in images}
         self._state_dir = state_dir
@@ -235,19 +235,8 @@ class ProcessSandbox:
         shutil.rmtree(self._home, ignore_errors=True)
 
     def _rewrite(self, text: str) -> str:
-        """Published paths to where they lie on the host; in one pass, because a host's own may begin with /opt."""
-        sources = dict(self._paths())
-        targets = "|".join(re.escape(target) for target in sorted(sources, key=len, reverse=True))
-        return re.sub(rf"(?<![\w/.-])({targets})(?=/|:|$)", lambda found: sources[found[1]], text)
-
-    def _paths(self) -> list[tuple[str, str]]:
-        pairs = [(m.target, m.source) for m in self._image.mounts if m.target != m.source]
-        binding = self._binding
         root = self._driver._packages_root
-        nothing = str(self._home)
-        pairs.append(("/var/task", str(root / binding.task / "tree") if binding and binding.task else nothing))
-        pairs.append(("/opt", str(root / binding.opt / "tree") if binding and binding.opt else nothing))
-        return pairs
+        return rewritten(text, sources(self._image, self._binding, root, str(self._home)))
 
 
 def _read(path: str) -> bytes:

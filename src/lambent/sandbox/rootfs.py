@@ -79,6 +79,29 @@ def image_records(image: Image) -> Iterator[Record]:
         yield ("bind", mount.source, mount.target)
 
 
+_CONFINED_ETC = (
+    *_ETC_BINDS,
+    *_FILES,
+    "/etc/group",
+    "/etc/localtime",
+    "/etc/host.conf",
+    "/etc/gai.conf",
+    "/etc/os-release",
+    "/etc/python3*",
+)
+
+
+def confined_records(image: Image) -> Iterator[Record]:
+    """The same where nothing can be mounted: what of the host's own files a function may read. A second word is asked for
+    and not used."""
+    yield ("image", image.name)
+    for pattern in ("/usr", *(f"/{name}" for name in _TOP), *dict.fromkeys(_CONFINED_ETC)):
+        for path in sorted(glob.glob(pattern)):
+            yield ("bind", path, path)
+    for mount in image.mounts:
+        yield ("bind", mount.source, mount.target)
+
+
 def pack(records: Iterator[Record]) -> bytes:
     """Records as the spawner reads them: every word ended by a zero byte."""
     return b"".join(os.fsencode(word) + b"\0" for record in records for word in record)

@@ -30,7 +30,8 @@ TMP_MB_DEFAULT = 512
 _IDS_BASE = 0x7000_0000
 """First of the user ids that nobody else uses: systemd's table leaves 1879048192 to 2147352575 unassigned."""
 _IDS_COUNT = 0x0FFD_0000
-_IDS_STRIDE = 16
+IDS_STRIDE = 16
+"""User ids set aside for one sandbox; two are used."""
 
 
 @dataclass(slots=True)
@@ -61,10 +62,14 @@ class Words:
 def _ids(kind: str, instance: str, subordinate: tuple[int, int] | None) -> Record:
     if kind == "rootless":
         return ("ids", "1", "2") if subordinate else ("ids", "0", "0")
-    # Two servers on one machine should not share ids: each starts in a region of its own, chosen by its instance.
-    regions = _IDS_COUNT // (SANDBOXES_MAX * _IDS_STRIDE)
+    return ("ids", str(region_of_ids(instance)), str(IDS_STRIDE))
+
+
+def region_of_ids(instance: str) -> int:
+    """The first id of a server. Two on one machine should not share ids: each starts in a region of its own."""
+    regions = _IDS_COUNT // (SANDBOXES_MAX * IDS_STRIDE)
     region = sum((i + 1) * byte for i, byte in enumerate(instance.encode())) % regions
-    return ("ids", str(_IDS_BASE + region * SANDBOXES_MAX * _IDS_STRIDE), str(_IDS_STRIDE))
+    return _IDS_BASE + region * SANDBOXES_MAX * IDS_STRIDE
 
 
 def _records(
@@ -158,6 +163,19 @@ def _egress_sentence(answer: wire.Answer) -> str:
     )
 
 
+def prepare_scratch(state_dir: Path, uid: int, gid: int, mode: int) -> Path:
+    """The spawner's own directory below `state_dir`, with this owner and mode. Raises SandboxError."""
+    scratch = state_dir / "launcher"
+    try:
+        scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if os.geteuid() == 0:
+            os.chown(scratch, uid, gid)
+        scratch.chmod(mode)
+    except OSError as error:
+        raise SandboxError("prepare the spawner's directory", error.errno or 0, str(error)) from error
+    return scratch
+
+
 def launch_spawner(
     kind: str,
     *,
@@ -187,12 +205,8 @@ def launch_spawner(
     if kind == "container" and not as_root:
         raise SandboxError("start the spawner", 1, "the container tier needs root: sudo lambent up")
     uid, gid = run_as if kind == "rootless" and as_root and run_as else (os.geteuid(), os.getegid())
-    scratch = state_dir / "launcher"
+    scratch = prepare_scratch(state_dir, uid, gid, 0o700)
     try:
-        scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if as_root:
-            os.chown(scratch, uid, gid)
-        scratch.chmod(0o700)
         if groups is None and uid != os.geteuid():
             # What root may write, this user may not; and nobody is born into a delegated group from outside of it.
             groups = NO_GROUPS
@@ -202,7 +216,7 @@ def launch_spawner(
             writable=kind == "container",
         )
     except OSError as error:
-        raise SandboxError("prepare the spawner's directory", error.errno or 0, str(error)) from error
+        raise SandboxError("find the control groups", error.errno or 0, str(error)) from error
     subordinate = None
     if kind == "rootless" and shutil.which("newuidmap") and shutil.which("newgidmap"):
         subordinate = _subordinate("/etc/subuid", uid)
@@ -215,7 +229,7 @@ def launch_spawner(
         ids = _ids(kind, instance, ranges)
         room = sandboxes_max if ranges is None else min(sandboxes_max, ranges[1] // 2)  # two ids each
         records = _records(kind, instance, packages_root, scratch, images, groups, ids, tmp, room, outside)
-        return _start(binary, pack(records), uid, gid, ranges)
+        return start_program(binary, pack(records), uid, gid, ranges)
 
     missing = list(groups.missing)
     try:
@@ -241,7 +255,7 @@ def launch_spawner(
     return Spawner(kind, process, ours, instance, groups, on_disk, tuple(missing), sandboxes_max, has_egress)
 
 
-def _start(
+def start_program(
     binary: Path, config: bytes, uid: int, gid: int, subordinate: tuple[int, int] | None
 ) -> tuple[subprocess.Popen[bytes], socket.socket, Words]:
     """Start the program as this user and hear its first words."""

@@ -30,6 +30,12 @@ def container() -> Iterator[World]:
 
 
 @pytest.fixture
+def confined() -> Iterator[World]:
+    with made_world("confined") as made:
+        yield made
+
+
+@pytest.fixture
 def process() -> Iterator[World]:
     with made_world("process") as made:
         yield made

@@ -161,6 +161,30 @@ def test_every_attack_is_denied(isolated: World, targets: list[str]) -> None:
     assert {name for name, word in got.items() if word != "DENIED"} == set()
 
 
+# What asks for a namespace or a mount of its own. `Tier.missing` says each, and the guide.
+NOT_DENIED_CONFINED = {
+    "list the host's home directories",  # that they are there; nothing in them
+    "list the host's sockets and services",
+    "see other processes",
+    "see the host's interfaces",
+    "see the host's mounts",
+    "see the host's connections",
+    "map other users",
+}
+
+
+def test_the_confined_tier_denies_what_it_claims_to(confined: World, targets: list[str]) -> None:
+    """With a landlock that covers files, TCP and signals; the rest is a list, so that nothing joins it unseen."""
+    if not confined.driver.tier.is_boundary:
+        pytest.skip("this kernel's landlock is older than version 6, or missing")
+
+    async def body() -> dict[str, str]:
+        return {name: await attempt(confined, code, *targets) for name, (code, _) in ATTACKS.items()}
+
+    got = confined.run(body())
+    assert {name for name, word in got.items() if word != "DENIED"} == NOT_DENIED_CONFINED
+
+
 def test_the_harmless_attacks_succeed_without_isolation(process: World, targets: list[str]) -> None:
     """The control: an attack that fails everywhere would prove nothing."""
     # What this machine itself refuses or lacks, isolation or not.

@@ -36,7 +36,7 @@ world.run(asyncio.sleep(60))
 """
 
 
-@pytest.fixture(params=["container", "rootless"])
+@pytest.fixture(params=["container", "rootless", "confined"])
 def kind(request: pytest.FixtureRequest) -> str:
     try:
         with made_world(request.param):

@@ -10,6 +10,7 @@ import socket
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from tests.contracts.sandbox_world import CODE, LIMITS, leftovers, made_place, w
 
 from lambent.sandbox import wire
 from lambent.sandbox.choose import stop_spawner
+from lambent.sandbox.confined import launch_confined
 from lambent.sandbox.port import Command, Image, SandboxError
 from lambent.sandbox.spawner import BINARY, TMP_POOL_DEFAULT, Spawner, launch_spawner
 
@@ -62,12 +64,12 @@ def launcher() -> Path:
     return BINARY
 
 
-@pytest.fixture
-def door(launcher: Path) -> Iterator[Door]:
+@pytest.fixture(params=["container", "confined"])
+def door(request: pytest.FixtureRequest, launcher: Path) -> Iterator[Door]:
+    launch = {"container": partial(launch_spawner, "container"), "confined": launch_confined}[request.param]
     with made_place(launcher) as place:
         try:
-            spawner = launch_spawner(
-                "container",
+            spawner = launch(
                 instance=f"hostile-{os.getpid()}",
                 packages_root=place / "packages",
                 images=(Image("base", ()),),
@@ -75,7 +77,7 @@ def door(launcher: Path) -> Iterator[Door]:
                 binary=place / "lambent-launcher",
             )
         except SandboxError as error:
-            pytest.skip(f"the container tier does not work here: {error}")
+            pytest.skip(f"the {request.param} tier does not work here: {error}")
         spawner.socket.settimeout(ANSWER_S_MAX)
         try:
             door = Door(spawner, place)

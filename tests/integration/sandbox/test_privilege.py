@@ -42,7 +42,7 @@ asyncio.run(body())
 """
 
 
-@pytest.mark.parametrize("kind", ["container", "rootless"])
+@pytest.mark.parametrize("kind", ["container", "rootless", "confined"])
 def test_an_ordinary_user_drives_the_spawner(kind: str) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root has something to give up")

@@ -28,7 +28,7 @@ def launcher(sanitized: Path) -> Path:
     return sanitized
 
 
-@pytest.fixture(params=["container", "rootless"])
+@pytest.fixture(params=["container", "rootless", "confined"])
 def world(request: pytest.FixtureRequest, sanitized: Path) -> Iterator[World]:
     with made_world(request.param, sanitized) as made:
         yield made

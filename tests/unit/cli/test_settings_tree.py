@@ -77,7 +77,7 @@ def test_later_sources_win_and_each_value_knows_its_own(tmp_path: Path) -> None:
         ("LAMBENT_LIMITS_IDLE_TIMEOUT_S", "nan", "limits.idle_timeout_s (from LAMBENT_LIMITS_IDLE_TIMEOUT_S): 'nan'"),
         ("LAMBENT_LIMITS_IDLE_TIMEOUT_S", "inf", "is not a finite number"),
         ("LAMBENT_VERIFY_SIGNATURES", "perhaps", "'perhaps' is not true or false"),
-        ("LAMBENT_SANDBOX_TIER", "docker", "'docker' is not one of auto, container, rootless, process"),
+        ("LAMBENT_SANDBOX_TIER", "docker", "'docker' is not one of auto, container, rootless, confined, process"),
         ("LAMBENT_DEFAULT_ACCOUNT", "12", "'12' does not have the form"),
         ("LAMBENT_S3_ENDPOINT", "minio:9000", "'minio:9000' does not have the form"),
         ("LAMBENT_DATA_DIR", "", "'' is not a path"),

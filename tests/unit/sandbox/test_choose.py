@@ -37,18 +37,25 @@ def refusing(*errors: SandboxError) -> Callable[..., Any]:
 def test_the_process_tier_is_the_last_and_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     launch = refusing(SandboxError("start the spawner", 1), SandboxError("unshare a user namespace", 28))
     monkeypatch.setattr(choose, "launch_spawner", launch)
+    closed = SandboxError("let functions reach their files", 13, "/root can be passed by its owner alone")
+    monkeypatch.setattr(choose, "launch_confined", refusing(closed))
     prepared = prepare(None, tmp_path)
     assert (prepared.kind, prepared.spawner) == ("process", None)
-    container, rootless = prepared.refused
+    container, rootless, confined = prepared.refused
     assert container == (
         'The container tier was tried and refused at "start the spawner" (Operation not permitted): '
         "run Lambent as root for the container tier."
     )
     assert "No space left on device" in rootless
     assert "user.max_user_namespaces" in rootless
+    assert confined == (
+        'The confined tier was tried and refused at "let functions reach their files" (Permission denied): '
+        "name a data directory that everybody may pass, with --data-dir."
+    )
+    assert not prepared.is_boundary
     driver = prepared.open()
     assert isinstance(driver, ProcessDriver)
-    assert driver.tier.missing[:2] == prepared.refused
+    assert driver.tier.missing[:3] == prepared.refused
 
 
 def test_a_forced_tier_that_does_not_work_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,7 +70,7 @@ def test_a_forced_process_tier_tries_nothing_else(tmp_path: Path, monkeypatch: p
 
 
 def test_an_unknown_tier_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="container, rootless, process"):
+    with pytest.raises(ValueError, match="container, rootless, confined, process"):
         prepare("docker", tmp_path)
 
 
