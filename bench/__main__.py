@@ -1,4 +1,4 @@
-"""`python -m bench [warm|cold|door|control …] [--rounds N] [--out FILE]`: run benchmarks, print tables, keep all rounds as JSON."""
+"""`python -m bench [warm|cold|door|control|keepalive …] [--rounds N] [--out FILE]`: run benchmarks, print tables, keep all rounds as JSON."""
 
 from __future__ import annotations
 
@@ -26,13 +26,16 @@ KEYS = {
         "more_cpu_ms",
         "more_memory_mb",
     ),
+    "G13": ("cold_starts", "cold_s", "idle_gb_h"),
     "G12": ("listening_ms", "memory_mb", "cpu_percent"),
 }
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("names", nargs="*", default=["warm", "cold", "door"], help="warm, cold, door, control")
+    parser.add_argument(
+        "names", nargs="*", default=["warm", "cold", "door"], help="warm, cold, door, control, keepalive"
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", type=Path, default=None, help="JSON file for all rounds")
     options = parser.parse_args()

@@ -131,13 +131,20 @@ class LimitSettings:
         ),
     )
     idle_timeout_s: float = field(
-        default=600.0, metadata=about("An idle execution environment is kept this long.", least=1, most=86_400)
+        default=14_400.0,
+        metadata=about(
+            "An idle execution environment is kept this long at most. It goes earlier when, by what is known of its "
+            "function, it is worth less than the memory it holds.",
+            least=1,
+            most=86_400,
+        ),
     )
     memory_budget_mb: int = field(
         default=0,
         metadata=about(
-            "What decides how many environments may exist, at 4 MB an idle one, in MB of 2**20 bytes; 0: three quarters "
-            "of the machine's memory. Each environment's own limit is its function's MemorySize.",
+            "What all execution environments should hold together, in MB of 2**20 bytes: over it idle ones go, and the "
+            "nearer it is, the more an idle one must be worth. It also decides how many may exist, one for each 4 MB. "
+            "0: three quarters of the machine's memory. Each environment's own limit is its function's MemorySize.",
             least=0,
             most=16_777_216,
         ),

@@ -119,7 +119,7 @@ def environments_max(settings: Settings) -> int:
 
 
 def memory_budget_mb(settings: Settings) -> int:
-    """What all environments may use together."""
+    """What all environments should hold together: idle ones go for it, busy ones never do."""
     if settings.limits.memory_budget_mb:
         return settings.limits.memory_budget_mb
     return int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1_048_576 * MEMORY_SHARE)
@@ -201,6 +201,7 @@ async def running(
             or EnvironmentLimits(
                 room.environments,
                 settings.limits.idle_timeout_s,
+                memory_budget_mb=memory_budget_mb(settings),
                 blanks=settings.sandbox.blanks,
                 waiting_max=settings.sandbox.waiting_max,
                 tenant_environments_max=tenant_environments_max(settings.limits.account_concurrency),

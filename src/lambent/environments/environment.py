@@ -103,8 +103,12 @@ class Environment:
         self.idle_since_ns = 0
         self.initialised_ns = 0
         """When it was first able to take work."""
+        self.started_ns = 0
+        """When the last attempt began."""
         self.answered_ns = 0
         """When the last attempt ended."""
+        self.peak_mb = 0
+        """What the last attempt used at most; 0: there was none."""
         self.is_warm = False
         """A runtime lives inside and has finished its init."""
         self.is_frozen = False
@@ -135,7 +139,6 @@ class Environment:
         self._deadline_s = 0.0
         """When the running attempt times out, in the loop's time; 0: nothing runs."""
         self._gone_timer: asyncio.TimerHandle | None = None
-        self._started_ns = 0
         self._started_ms = 0
         self._freezing: asyncio.Task[None] | None = None
         self._steps = asyncio.Lock()
@@ -280,7 +283,7 @@ class Environment:
         if self._splitter.pending_bytes:
             self._write_part()  # printed since the last answer: not this attempt's
         self.work = work
-        self._started_ns = self._clock.monotonic_ns()
+        self.started_ns = self._clock.monotonic_ns()
         self._started_ms = self._clock.wall_ms()
         work.event.deadline_ms = self._started_ms + round(work.timeout_s * 1_000)
         self._deadline_s = self._loop.time() + work.timeout_s
@@ -476,7 +479,7 @@ class Environment:
         assert work is not None
         assert self._sandbox is not None
         self.answered_ns = self._clock.monotonic_ns()
-        duration_us = (self.answered_ns - self._started_ns) // 1_000
+        duration_us = (self.answered_ns - self.started_ns) // 1_000
         if status == "timeout":
             duration_us = round(work.timeout_s * 1_000_000)  # a timer that fires late is not billed
         if self._part_timer is not None:
@@ -486,6 +489,7 @@ class Environment:
             self._drain_log()
         memory_mb = self.version.configuration.memory_mb
         peak_mb = min(-(-self._sandbox.peak_bytes() // 1_048_576), memory_mb)
+        self.peak_mb = peak_mb
         init_us, self._init_us = self._init_us, None
         result = Result(
             work=work,

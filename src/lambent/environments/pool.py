@@ -129,10 +129,6 @@ class Pool(Generic[E, W]):
         if environment in idle:
             idle.remove(environment)
 
-    def idle_before(self, moment_ns: int) -> list[E]:
-        """Idle environments that have been idle since before `moment_ns`, the longest idle first; not the provisioned."""
-        return [e for e in self._idle if e.idle_since_ns < moment_ns]
-
     def idle_members(self) -> Iterator[E]:
         """All idle environments, the least recently used first and the provisioned last."""
         return iter([*self._idle, *self.provisioned])

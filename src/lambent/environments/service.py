@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import heapq
 import logging
 import time
 from collections import deque
@@ -27,6 +28,7 @@ from ..telemetry.attempt import ON_DEMAND, PROVISIONED, AttemptPart, InitRecord,
 from ..telemetry.lines import LineSplitter
 from .blanks import BlankLimits, Blanks
 from .environment import Environment, Surroundings
+from .keepalive import QUICK_S, History, commons, is_worth_keeping
 from .lifecycle import Event, State, advance
 from .plan import Blueprint, Blueprints, Carriers, RuntimeMissing
 from .pool import Pool
@@ -46,6 +48,8 @@ SWEEP_EVERY_S = 1.0
 WAIT_S_MAX = 60.0
 """How long accepted work waits for an environment on a full node before it is answered as a failure of the service."""
 
+_QUICK_NS = round(QUICK_S * 1_000_000_000)
+
 log = logging.getLogger("lambent.environments")
 
 
@@ -53,6 +57,10 @@ log = logging.getLogger("lambent.environments")
 class EnvironmentLimits:
     environments_max: int
     idle_timeout_s: float
+    """An idle environment is kept this long at most; `keepalive` decides whether it is worth it."""
+    memory_budget_mb: int = 0
+    """What all environments together should hold: the nearer they are, the more an idle one must be worth to be kept, and
+    while they hold more, idle ones go. 0: no bound."""
     freeze_after_s: float = FREEZE_AFTER_S
     is_frozen_when_idle: bool = True
     blanks: int = 0
@@ -74,6 +82,7 @@ class Entry:
     version: FunctionVersion
     pool: Pool[Environment, tuple[int, Work]]
     blueprint: Blueprint
+    history: History
     tenant_id: str = ""
     allocation: Allocation | None = None
     """What of it is provisioned, if ever anything was."""
@@ -142,6 +151,9 @@ class Environments:
             wishes=wishes,
             allocated=allocated,
         )
+        self._common, self._common_of_tenants = commons(), commons()
+        self._inherited: dict[FunctionRef, dict[str, History]] = {}
+        """Of versions that were updated and not invoked since: who calls a function changes less than its code."""
         self._entries: dict[tuple[FunctionRef, str, int, str], Entry] = {}
         self._by_version: dict[int, Entry] = {}
         self._of_tenants: dict[Scope, set[Environment]] = {}
@@ -177,8 +189,16 @@ class Environments:
         key = (version.ref, version.version, version.generation, tenant_id)
         entry = self._entries.get(key)
         if entry is None:
-            entry = self._entries[key] = Entry(version, Pool(), self._blueprints.blueprint(version), tenant_id)
+            blueprint = self._blueprints.blueprint(version)
+            history = self._history(version, tenant_id)
+            entry = self._entries[key] = Entry(version, Pool(), blueprint, history, tenant_id)
         return entry
+
+    def _history(self, version: FunctionVersion, tenant_id: str) -> History:
+        if tenant_id:  # callers name as many as they like: what is learned of them says nothing of functions
+            return History(self._common_of_tenants, self._limits.idle_timeout_s)
+        inherited = self._inherited.get(version.ref, {}).pop(version.version, None)
+        return inherited or History(self._common, self._limits.idle_timeout_s)
 
     def expect(self, version: FunctionVersion) -> None:
         """A version that may be invoked soon: have what its cold start needs ready, where this machine can run it."""
@@ -195,6 +215,10 @@ class Environments:
             entry.waits = 0
             environment.lease()
             environment.run(work)
+            idle_ns = environment.started_ns - environment.idle_since_ns
+            if idle_ns >= _QUICK_NS and not environment.is_provisioned:
+                pool = entry.pool
+                entry.history.used(len(pool.members) - pool.idle - 1, idle_ns / 1_000_000_000)
             return
         missing = entry.pool.wait((self._clock.monotonic_ns(), work))
         self._start(entry, missing)
@@ -218,6 +242,7 @@ class Environments:
                 self._bound_tenants(entry.version.ref.scope)
             self._count += 1
             entry.pool.start_begins()
+            entry.history.missed(self._now_s())
             self.supervise(self._open(entry), f"open {entry.version.ref.name}")
 
     def _environment(self, entry: Entry, initialization: str = ON_DEMAND) -> Environment:
@@ -233,6 +258,7 @@ class Environments:
         environment = self._environment(entry)
         self.cold_starts += 1
         self._opening.add(environment)
+        began_s = self._now_s()
         try:
             await environment.open()
         except Exception as error:
@@ -252,6 +278,8 @@ class Environments:
         finally:
             self._opening.discard(environment)
         is_usable = environment.state is State.IDLE  # a STOP may have come meanwhile
+        if environment.is_warm:
+            entry.history.started(self._now_s() - began_s)
         entry.pool.start_ends(environment if is_usable else None)
         if is_usable:
             self.freed(environment)
@@ -481,10 +509,15 @@ class Environments:
             now = self._current(change.ref, entry.version.version)
             if now is not None and now.generation == entry.version.generation:
                 continue
+            if now is not None and not entry.is_obsolete and not entry.tenant_id:
+                self._inherited.setdefault(change.ref, {})[now.version] = entry.history
             entry.is_obsolete = True
             for environment in entry.pool.idle_members():
                 self.retire(environment, "obsolete")
             self._forget_if_done(entry)
+        inherited = self._inherited.pop(change.ref, {})
+        if kept := {one: known for one, known in inherited.items() if self._current(change.ref, one) is not None}:
+            self._inherited[change.ref] = kept
 
     def _of(self, ref: FunctionRef) -> list[Entry]:
         return [entry for (r, _, _, _), entry in self._entries.items() if r == ref]
@@ -519,21 +552,80 @@ class Environments:
         return bool(self._starved)
 
     def _evict_one(self) -> None:
-        """Retire the on-demand environment that has been idle longest, whoever's it is, if any is."""
-        idle = [e for entry in self._entries.values() if (e := entry.pool.longest_idle) is not None]
-        if idle:
-            self.retire(min(idle, key=lambda e: e.idle_since_ns), "room is needed")
+        """Retire the idle on-demand environment that is worth least, whoever's it is, if any is."""
+        if ranked := self._by_worth(self._clock.monotonic_ns()):
+            self._let_go(min(ranked)[-1], "room is needed")
+
+    def _by_worth(self, now_ns: int) -> list[tuple[float, int, int, Entry]]:
+        """What the longest idle environment of each pool is worth, in no order; of equals the longest idle is the least."""
+        return [
+            (self._worth(entry, environment, now_ns), environment.idle_since_ns, number, entry)
+            for number, entry in enumerate(self._entries.values())
+            if (environment := entry.pool.longest_idle) is not None
+        ]
+
+    def _worth(self, entry: Entry, longest_idle: Environment, now_ns: int) -> float:
+        """What the environment that has been idle longest is worth: all others of its pool are used before it."""
+        pool = entry.pool
+        return entry.history.worth(
+            len(pool.members) - len(pool.provisioned) - 1,
+            (now_ns - longest_idle.idle_since_ns) / 1_000_000_000,
+            self._held_mb(entry, longest_idle),
+        )
+
+    def _held_mb(self, entry: Entry, environment: Environment) -> int:
+        """What an environment holds: what its last attempt used at most, or the last of another one, else its limit."""
+        if environment.peak_mb:
+            entry.history.memory_mb = environment.peak_mb
+            return environment.peak_mb
+        return entry.history.memory_mb or entry.version.configuration.memory_mb
+
+    def _let_go(self, entry: Entry, reason: str) -> int:
+        """Retire the one that has been idle longest, and remember that it was there; answers the MB it held."""
+        environment = entry.pool.longest_idle
+        assert environment is not None
+        depth = len(entry.pool.members) - len(entry.pool.provisioned) - 1
+        held_mb = self._held_mb(entry, environment)
+        entry.history.retired(depth, environment.idle_since_ns / 1_000_000_000)
+        self.retire(environment, reason)
+        return held_mb
+
+    def _now_s(self) -> float:
+        return self._clock.monotonic_ns() / 1_000_000_000
+
+    def _retire_idle(self, now_ns: int) -> None:
+        """Retire who is idle for too long, or worth less than its memory; and whoever is worth least, over the budget."""
+        idle_before_ns = now_ns - int(self._limits.idle_timeout_s * 1_000_000_000)
+        budget_mb = self._limits.memory_budget_mb
+        held_mb = sum(self._held_mb(environment.home, environment) for environment in self.all()) if budget_mb else 0
+        for entry in list(self._entries.values()):
+            while (environment := entry.pool.longest_idle) is not None and (
+                environment.idle_since_ns < idle_before_ns
+                or not is_worth_keeping(self._worth(entry, environment, now_ns), held_mb, budget_mb)
+            ):
+                held_mb -= self._let_go(entry, "idle")
+        if budget_mb and held_mb > budget_mb:
+            self._evict(held_mb - budget_mb, now_ns)
+
+    def _evict(self, excess_mb: int, now_ns: int) -> None:
+        """Retire idle environments that hold so much, as far as there are any, those that are worth least first."""
+        ranked = self._by_worth(now_ns)
+        heapq.heapify(ranked)
+        while ranked and excess_mb > 0:
+            _, _, number, entry = heapq.heappop(ranked)
+            excess_mb -= self._let_go(entry, "memory is needed")
+            if (following := entry.pool.longest_idle) is not None:
+                worth = self._worth(entry, following, now_ns)
+                heapq.heappush(ranked, (worth, following.idle_since_ns, number, entry))
 
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_EVERY_S)
             await self._blanks.sweep()
             now_ns = self._clock.monotonic_ns()
-            idle_before_ns = now_ns - int(self._limits.idle_timeout_s * 1_000_000_000)
+            self._retire_idle(now_ns)
             waited_before_ns = now_ns - int(self._limits.wait_s_max * 1_000_000_000)
             for entry in list(self._entries.values()):
-                for environment in entry.pool.idle_before(idle_before_ns):
-                    self.retire(environment, "idle")
                 while entry.pool.waiting and entry.pool.waiting[0][0] < waited_before_ns:
                     limit_s = self._limits.wait_s_max
                     self._fail_one(entry, f"no environment became free within {limit_s:g} s: this node is full")

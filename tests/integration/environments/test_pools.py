@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
@@ -12,6 +13,7 @@ from botocore.exceptions import ClientError
 from tests.integration.environments.live_node import LIMITS, LiveNode, live_node, seen
 from tests.support import function, package
 
+from lambent.environments.keepalive import QUICK_S
 from lambent.environments.lifecycle import State
 
 SLEEP = "import time\ndef handler(event, context):\n    time.sleep(event)\n    return event\n"
@@ -52,6 +54,36 @@ def test_another_functions_idle_environment_makes_room_on_a_full_node() -> None:
             assert node.count() <= 2
         names = {e.version.ref.name for e in node.environments() if e.state is State.IDLE}
         assert names == {third, first}
+
+
+def test_a_full_node_gives_up_the_environment_that_is_worth_least_not_the_oldest() -> None:
+    slow = "import time\ntime.sleep(2)\n" + SLEEP
+    with (
+        live_node(replace(LIMITS, environments_max=2)) as node,
+        function(node.lambda_, slow) as costly,
+        function(node.lambda_, SLEEP) as cheap,
+        function(node.lambda_, SLEEP) as third,
+    ):
+        for name in (costly, cheap):
+            node.invoke(name, 0)
+        idle_ns = round(1.1 * QUICK_S * 1_000_000_000)
+        seen(lambda: all(time.monotonic_ns() - e.idle_since_ns > idle_ns for e in node.environments()))
+        node.invoke(third, 0)
+        assert {e.version.ref.name for e in node.environments()} == {costly, third}
+
+
+def test_over_the_memory_budget_idle_environments_go_and_busy_ones_stay(threads: ThreadPoolExecutor) -> None:
+    with (
+        live_node(replace(LIMITS, memory_budget_mb=1)) as node,
+        function(node.lambda_, SLEEP, Timeout=20) as busy,
+        function(node.lambda_, SLEEP) as idle,
+    ):
+        running = threads.submit(node.invoke, busy, 4)
+        invoking(node, 1)
+        node.invoke(idle, 0)
+        seen(lambda: states(node) == [State.INVOKING])
+        assert running.result()[1] == 4
+        seen(lambda: node.count() == 0)
 
 
 def test_on_a_full_node_requests_wait_and_none_is_lost(threads: ThreadPoolExecutor) -> None:

@@ -260,7 +260,14 @@ async def storm_over(seed: int, clock: ManualClock) -> None:
         new_splitter=lambda version: LineSplitter(),
         record=lambda record: None,
         current=lambda ref, qualifier: current[ref.name],
-        limits=EnvironmentLimits(ENVIRONMENTS_MAX, 5.0, init_limit_s=0.4, wait_s_max=WAIT_S_MAX, blanks=0),
+        limits=EnvironmentLimits(
+            ENVIRONMENTS_MAX,
+            5.0,
+            memory_budget_mb=(0, 1, 300)[seed % 3],
+            init_limit_s=0.4,
+            wait_s_max=WAIT_S_MAX,
+            blanks=0,
+        ),
         wishes=wishes,
     )
     environments.start()
