@@ -496,11 +496,8 @@ class Environments:
 
     def on_change(self, change: Change) -> None:
         """A function was updated or deleted, or what it has provisioned: environments of what no longer serves take no new
-        work, and provisioned ones are brought in line."""
+        work, provisioned ones are brought in line, and what was created or updated is likely to be invoked."""
         self._provisioning.look(change.ref)  # first: what becomes obsolete below is not to be replaced
-
-        """A function was updated or deleted: environments of what no longer serves take no new work; what was created
-        or updated is likely to be invoked."""
         if change.kind == "updated" and change.version is not None and not self.is_closing:
             current = self._current(change.ref, change.version)
             if current is not None:
