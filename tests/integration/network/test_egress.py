@@ -280,7 +280,8 @@ for level, option, value in ((socket.SOL_SOCKET, 36, 0x1a3bda01), (0, 19, 1), (s
 
 def test_who_calls_the_gate_itself_is_cut_off(world: Make, machine: Outside) -> None:
     code = "for a in ('127.0.0.1', '::1', '192.0.0.8'):\n r = attempt(a, 9002, 3); say(r)"
-    assert set(answers(world(), code)) <= {"ECONNRESET", "EPIPE"}
+    # Which of these: whether the end comes before, within or after the first word.
+    assert set(answers(world(), code)) <= {"ECONNRESET", "EPIPE", "ENOTCONN"}
 
 
 def test_a_flood_is_bounded_and_others_are_served(world: Make, machine: Outside) -> None:
