@@ -33,10 +33,14 @@ DEMAND_S = 10.0
 """As many wait as were taken within this time, between the two bounds."""
 REFILL_DELAY_S = 0.03
 """How long after one was taken the next is begun."""
+STARTING_S_MAX = 2.0
+"""How long the start of one waiting runtime holds up the next: they are begun one after another."""
 TAKEN_MAX = 1_000
 """Moments kept of each image; more in DEMAND_S is all the same to the target."""
 STALE_LOG_BYTES_MAX = 65_536
 """What a waiting runtime printed before it had a function is thrown away, up to a pipe's worth."""
+WAITING_FRAME = b"\x01\0\0\0\x0c"
+"""What a runtime writes once it waits (WAITING, see ARCHITECTURE.md): nothing else comes before its function."""
 BLANK_LIMITS = Limits(
     memory_mb=128,
     cpu_vcpus=1.0,
@@ -45,19 +49,29 @@ BLANK_LIMITS = Limits(
     tmp_mb=EPHEMERAL_MB_DEFAULT,
 )
 
+_LOOK_S = 0.01
+
 log = logging.getLogger("lambent.environments")
 
 
 class WaitingRuntime:
     """A runtime in a blank: our end of its channel, its log pipe, and its end when that comes."""
 
-    __slots__ = ("_on_exit", "ended", "log_fd", "ours")
+    __slots__ = ("_is_waiting", "_on_exit", "ended", "log_fd", "ours")
 
     def __init__(self, ours: socket.socket) -> None:
         self.ours = ours
         self.log_fd = -1
         self.ended: Exit | None = None
         self._on_exit: Callable[[Exit], None] | None = None
+        self._is_waiting = False
+
+    def is_waiting(self) -> bool:
+        """Whether it has said that it waits: one that still starts is slower than a start of one's own."""
+        if not self._is_waiting and self.ended is None:
+            with contextlib.suppress(OSError):  # nothing has come yet, or nothing will: then the sandbox tells its end
+                self._is_waiting = self.ours.recv(len(WAITING_FRAME), socket.MSG_DONTWAIT) == WAITING_FRAME
+        return self._is_waiting
 
     def exited(self, exit_: Exit) -> None:
         """Told by the sandbox."""
@@ -123,6 +137,8 @@ class Blanks:
         self._ready: dict[str, deque[Blank]] = {}
         self._making: dict[str, int] = {}
         self._starting = 0
+        self._turn = asyncio.Lock()
+        """One runtime starts at a time: whoever makes a cold start meanwhile needs the machine more."""
         self._taken: dict[str, deque[int]] = {}
         """Moments (monotonic ns) at which an image's blanks were asked for lately."""
         self._asked_ns: dict[str, int] = {}
@@ -163,7 +179,7 @@ class Blanks:
             self._supervise(self._destroy(blank), f"destroy a blank of {image}")
         found = None
         if wants_runtime:
-            found = next((blank for blank in ready if blank.runtime is not None), None)
+            found = next((blank for blank in ready if blank.runtime is not None and blank.runtime.is_waiting()), None)
             if self._waiting_max:
                 self.hits += found is not None
                 self.misses += found is None
@@ -215,7 +231,8 @@ class Blanks:
             if program is not None and self.waiting + self._starting < self._waiting_max:
                 self._starting += 1
                 try:
-                    await self._start(blank, program)
+                    async with self._turn:
+                        await self._start(blank, program)
                 finally:
                     self._starting -= 1
         except SandboxError as error:
@@ -241,6 +258,10 @@ class Blanks:
                 await blank.sandbox.destroy()
             raise
         blank.runtime = runtime
+        left = round(STARTING_S_MAX / _LOOK_S)
+        while left and not (runtime.is_waiting() or runtime.ended or self._is_closed):
+            await asyncio.sleep(_LOOK_S)
+            left -= 1
 
     # --- keeping -----------------------------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ INIT_ERROR = 4
 READY = 5
 LAST_ERROR = 10
 ASSIGN = 11
+WAITING = 12
 
 NAME_BYTES_MAX = 4_096
 """Longest string (request id, content type, error type) in a frame from a runtime."""

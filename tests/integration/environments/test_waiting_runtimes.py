@@ -52,7 +52,11 @@ def blanks(node: LiveNode) -> Blanks:
 
 
 def waiting(node: LiveNode, image: str) -> int:
-    return node.on_loop(lambda: sum(one.runtime is not None for one in blanks(node)._ready.get(image, ())))
+    def count() -> int:
+        ready = blanks(node)._ready.get(image, ())
+        return sum(one.runtime is not None and one.runtime.is_waiting() for one in ready)
+
+    return node.on_loop(count)
 
 
 def taken(node: LiveNode, call: Callable[[], Any]) -> tuple[int, int]:

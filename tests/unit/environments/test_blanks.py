@@ -20,13 +20,20 @@ from lambent.environments.blanks import (
     FORGET_S,
     KEEP_S,
     REFILL_DELAY_S,
+    STARTING_S_MAX,
     BlankLimits,
     Blanks,
 )
 from lambent.environments.plan import WaitingProgram
+from lambent.runtime_api.frames import WAITING
 from lambent.sandbox.port import Command, Exit, Limits, SandboxError, Tier
 
 PROGRAM = WaitingProgram(("/runtime",), {"A": "b"})
+
+
+def encoded(kind: int) -> bytes:
+    """A frame without a payload."""
+    return (1).to_bytes(4, "little") + bytes((kind,))
 
 
 class Made:
@@ -47,6 +54,8 @@ class Made:
             raise SandboxError("start", 12)
         self.command, self.exit, self.channel = command, on_exit, command.channel
         theirs, self.log = os.pipe2(os.O_NONBLOCK)
+        if not self.driver.starts_slowly:
+            command.channel.send(encoded(WAITING))
         return theirs
 
     async def destroy(self) -> None:
@@ -70,6 +79,7 @@ class Maker:
         self.binds_running = binds_running
         self.is_broken = False
         self.cannot_start = False
+        self.starts_slowly = False
 
     async def create(self, image: str, limits: Limits) -> Any:
         await asyncio.sleep(0)
@@ -239,6 +249,47 @@ def test_whoever_needs_a_start_of_its_own_gets_no_waiting_runtime() -> None:
         blank = await house.blanks.take("python", BLANK_LIMITS, None)
         assert blank.runtime is None
         assert house.blanks.waiting == 2
+
+    play(story, waiting_max=8)
+
+
+def test_a_runtime_that_still_starts_is_not_handed_out() -> None:
+    async def story(house: House) -> None:
+        house.maker.starts_slowly = True
+        house.blanks.expect("python", PROGRAM)
+        await house.settle()
+        blank = await house.blanks.take("python", BLANK_LIMITS, PROGRAM)
+        assert (blank.runtime, house.blanks.misses) == (None, 1)
+        for made in house.maker.alive:
+            if made.channel is not None:
+                made.channel.send(encoded(WAITING))
+        blank = await house.blanks.take("python", BLANK_LIMITS, PROGRAM)
+        assert blank.runtime is not None
+        with pytest.raises(BlockingIOError):
+            blank.runtime.ours.recv(1, socket.MSG_DONTWAIT)  # what it said is read; only answers follow
+        blank.runtime.close()
+
+    play(story, waiting_max=8)
+
+
+def test_runtimes_start_one_after_another() -> None:
+    async def story(house: House) -> None:
+        house.maker.starts_slowly = True
+        house.blanks.expect("python", PROGRAM)
+        await asyncio.sleep(1.5 * REFILL_DELAY_S)
+
+        def started() -> list[Made]:
+            return [made for made in house.maker.alive if made.command is not None]
+
+        (first,) = started()
+        assert first.channel is not None
+        first.channel.send(encoded(WAITING))
+        await asyncio.sleep(0.05)
+        assert len(started()) == 2, "the first waits, so the second may start"
+        await asyncio.sleep(STARTING_S_MAX - 0.2)
+        assert house.blanks.count == 1
+        await asyncio.sleep(0.3)
+        assert house.blanks.count == 2, "one that says nothing holds nobody up for ever"
 
     play(story, waiting_max=8)
 

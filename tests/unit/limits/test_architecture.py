@@ -87,4 +87,4 @@ def test_every_home_is_shown() -> None:
 def test_frames_are_those_of_the_code() -> None:
     shown = {name: int(number) for number, name in re.findall(r"(?m)^\| (\d+) ([A-Z_]+) \|", TEXT)}
     assert shown == {name: getattr(frames, name) for name in shown}
-    assert set(frames._NAMES_OF) | {frames.INVOKE, frames.ASSIGN} == set(shown.values())
+    assert set(frames._NAMES_OF) | {frames.INVOKE, frames.ASSIGN, frames.WAITING} == set(shown.values())

@@ -11,6 +11,7 @@ const INIT_ERROR = 4;
 const READY = 5;
 const LAST_ERROR = 10;
 const ASSIGN = 11;
+const WAITING = 12;
 
 /** Bytes of an INVOKE frame before its first string: length, type, deadline, six lengths. */
 const EVENT_HEAD = 25;
@@ -52,6 +53,7 @@ export class Channel {
   /** What a runtime that was started without a function becomes: `{env, cwd}`. */
   assignment() {
     this.#socket.ref();
+    this.#socket.write(Buffer.from([1, 0, 0, 0, WAITING]));
     return this.#assignment.then((assigned) => {
       this.#socket.unref();
       return assigned;

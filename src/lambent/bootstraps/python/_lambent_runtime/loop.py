@@ -18,7 +18,7 @@ READ_BYTES = 65536
 FRAME_BYTES_MAX = 1 << 28
 """Longest frame taken for real; beyond it the channel is out of step."""
 
-INVOKE, RESPONSE, ERROR, INIT_ERROR, READY, ASSIGN = 1, 2, 3, 4, 5, 11
+INVOKE, RESPONSE, ERROR, INIT_ERROR, READY, ASSIGN, WAITING = 1, 2, 3, 4, 5, 11, 12
 
 _EVENT = Struct("<IBQ6H")
 _HEAD = Struct("<IBH")
@@ -156,6 +156,7 @@ def _wait(channel, environ):
     # What is here now stays: a later collection need not look at it, and copies no page of it.
     gc.collect()
     gc.freeze()
+    channel.send(_HEAD.pack(1, WAITING, 0)[:5])
     frame = channel.receive()
     if frame[4] != ASSIGN:
         raise SystemExit("lambent: a frame of type %d where an assignment was expected" % frame[4])
