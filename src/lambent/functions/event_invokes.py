@@ -101,11 +101,6 @@ def is_behind(qualifier: str, other: str) -> bool:
     return _place(qualifier) > _place(other)
 
 
-def has_qualifier(function: Function, qualifier: str | None) -> bool:
-    """Whether the function has this version or alias; None and $LATEST: always."""
-    return function.find(qualifier) is not None or qualifier in function.aliases
-
-
 def _place(qualifier: str) -> tuple[int, int, str]:
     if qualifier == LATEST:
         return 0, 0, ""
@@ -117,7 +112,7 @@ def _with(function: Function, qualifier: str | None, one: EventInvoke) -> Functi
 
 
 def _check_target(function: Function, qualifier: str | None) -> None:
-    if not has_qualifier(function, qualifier):
+    if function.find(qualifier) is None:
         raise no_function()
 
 

@@ -90,14 +90,11 @@ class _EventInvokes:
         try:
             authorise(self._functions, caller, ref, action)
             function = await self._functions.change(
-                ref, lambda function: decide(function, qualifier, wanted, now_ms, self._exists)
+                ref, lambda function: decide(function, qualifier, wanted, now_ms, self._functions.has)
             )
         except FunctionNotFound:
             raise event_invokes.no_function() from None
         return Answer(_show(ref, qualifier, event_invokes.configured(function, qualifier)))
-
-    def _exists(self, ref: FunctionRef, qualifier: str | None) -> bool:
-        return self._functions.exists(ref) and event_invokes.has_qualifier(self._functions.get(ref), qualifier)
 
 
 def _read(values: dict[str, Any]) -> WantedEventInvoke:
