@@ -16,7 +16,7 @@ import sysconfig
 from pathlib import Path
 from typing import Any
 
-from lambent_launcher import build_launcher, compiler_wheel
+from lambent_launcher import build_launcher, compiler_wheel, is_current
 from setuptools import build_meta
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,8 +33,9 @@ def get_requires_for_build_wheel(config_settings: dict[str, Any] | None = None) 
 
 
 def get_requires_for_build_editable(config_settings: dict[str, Any] | None = None) -> list[str]:
-    """As for a wheel: an editable install has the launcher in its source tree."""
-    return [*build_meta.get_requires_for_build_editable(config_settings), *compiler_wheel()]
+    """As for a wheel, but an editable install has the launcher in its source tree: one that is current there serves."""
+    compiler = [] if is_current() else compiler_wheel()
+    return [*build_meta.get_requires_for_build_editable(config_settings), *compiler]
 
 
 def build_wheel(
@@ -51,8 +52,10 @@ def build_wheel(
 def build_editable(
     wheel_directory: str, config_settings: dict[str, Any] | None = None, metadata_directory: str | None = None
 ) -> str:
-    """Build the launcher in the source tree, then the pointer to it; answers the wheel's file name."""
-    build_launcher()
+    """Build the launcher in the source tree, unless a current one is there, then the pointer to it; answers the wheel's file
+    name."""
+    if not is_current():
+        build_launcher()
     return build_meta.build_editable(wheel_directory, config_settings, metadata_directory)
 
 

@@ -1,4 +1,4 @@
-"""The launcher's executable, built into the package: by the build backend, and by `scripts/` between two installs.
+"""The launcher's executable and the fork object, built into the package: by the build backend, and by `scripts/` between two installs.
 
     python packaging/lambent_launcher.py              build it where it is missing or older than its sources
     python packaging/lambent_launcher.py --requires   print the wheel that must be installed first, or nothing
@@ -23,9 +23,14 @@ EXECUTABLE = LAUNCHER / "bin" / "lambent-launcher"
 REASON = LAUNCHER / "bin" / "not-built.txt"
 """Why there is no executable, for `lambent doctor`: pip shows nobody what a successful build printed."""
 
+FORK = LAUNCHER / "bin" / "lambent-fork"
+"""What zygotes load; without it runtimes that wait are started one by one."""
+FORK_REASON = LAUNCHER / "bin" / "fork-not-built.txt"
+
 COMPILERS = ("cc", "gcc", "clang")
 """Those that launcher/build.py tries."""
-COMPILER_WHEEL = "ziglang>=0.13"
+COMPILER_WHEEL = "ziglang>=0.13,<0.16"
+"""Later ones build their C library on one processor and take twice as long: 43 s instead of 21 on two."""
 PROBE = "#include <stdlib.h>\nint main(void) { char *p = malloc(1); free(p); return p == 0; }\n"
 PROBE_LIMIT_S = 30
 
@@ -56,25 +61,43 @@ def build_launcher() -> bool:
         return told("the launcher runs on Linux only")
     try:
         with tempfile.TemporaryDirectory(prefix="lambent-launcher-") as folder:
-            built = recipe().build(Path(folder, EXECUTABLE.name))
-            EXECUTABLE.parent.mkdir(exist_ok=True)
-            # A name of its own first: a running server may be executing the old one.
-            fresh = EXECUTABLE.with_name(f".{EXECUTABLE.name}.{os.getpid()}")
-            shutil.copy2(built, fresh)
-            os.replace(fresh, EXECUTABLE)
+            place(recipe().build(Path(folder, EXECUTABLE.name)), EXECUTABLE)
             REASON.unlink(missing_ok=True)
     except Exception as error:  # whatever stopped it, an install without isolation tiers is still wanted
         EXECUTABLE.unlink(missing_ok=True)
         return told(f"the launcher could not be built: {error}")
+    build_fork()
     return True
 
 
+def build_fork() -> None:
+    """Build the fork object into the package. A failure is told and costs only time."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="lambent-fork-") as folder:
+            place(recipe().build_fork(Path(folder, FORK.name)), FORK)
+            FORK_REASON.unlink(missing_ok=True)
+    except Exception as error:  # as above
+        FORK.unlink(missing_ok=True)
+        FORK_REASON.write_text(f"the fork object could not be built: {error}\n")
+        print(f"lambent: the fork object could not be built: {error}. Zygotes are off.", file=sys.stderr, flush=True)
+
+
+def place(built: Path, target: Path) -> None:
+    """Move it into the package under a name of its own first: a running server may be executing the old one."""
+    target.parent.mkdir(exist_ok=True)
+    fresh = target.with_name(f".{target.name}.{os.getpid()}")
+    shutil.copy2(built, fresh)
+    os.replace(fresh, target)
+
+
 def is_current() -> bool:
-    """Whether the executable is there and not older than any of its sources."""
-    if not EXECUTABLE.is_file():
+    """Whether both are there and not older than any of their sources; a fork object that could not be built counts."""
+    fork = FORK if FORK.is_file() else FORK_REASON
+    if not EXECUTABLE.is_file() or not fork.is_file():
         return False
-    built_at = EXECUTABLE.stat().st_mtime
-    return all(path.stat().st_mtime <= built_at for path in LAUNCHER.iterdir() if path.is_file())
+    built_at = min(EXECUTABLE.stat().st_mtime, fork.stat().st_mtime)
+    sources = [path for folder in (LAUNCHER, LAUNCHER / "fork") for path in folder.iterdir() if path.is_file()]
+    return all(path.stat().st_mtime <= built_at for path in sources)
 
 
 def recipe() -> ModuleType:

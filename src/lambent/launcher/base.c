@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -81,7 +82,7 @@ pid_t sys_clone3(uint64_t flags, int *pidfd, int cgroup) {
     memset(&arguments, 0, sizeof arguments);
     arguments.flags = flags | FLAG_PIDFD;
     arguments.pidfd = (uint64_t)(uintptr_t)pidfd;
-    arguments.exit_signal = SIGCHLD;
+    arguments.exit_signal = flags & CLONE_PARENT ? 0 : SIGCHLD; /* the caller's own */
     if (cgroup >= 0) {
         arguments.flags |= FLAG_INTO_CGROUP;
         arguments.cgroup = (uint64_t)cgroup;
@@ -162,11 +163,14 @@ void keep_only(const int *fds, size_t count) {
     sys_close_range(from, ~0u);
 }
 
+/* Read once: a zygote's place has no /proc to read it from. */
 int last_capability(void) {
+    static int known;
     char text[16];
+    if (known > 0) return known;
     if (read_at(AT_FDCWD, "/proc/sys/kernel/cap_last_cap", text, sizeof text) <= 0) return -1;
     long value = strtol(text, NULL, 10);
-    return value > 0 && value < 64 ? (int)value : -1;
+    return value > 0 && value < 64 ? (known = (int)value) : -1;
 }
 
 int64_t now_ms(void) {
@@ -175,10 +179,10 @@ int64_t now_ms(void) {
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-int send_message(int socket, const void *message, size_t size, const int *fds, size_t count) {
+static int send_with(int socket, const void *message, size_t size, const int *fds, size_t count, bool waits) {
     union {
         struct cmsghdr align;
-        char space[CMSG_SPACE(sizeof(int) * 16)];
+        char space[CMSG_SPACE(sizeof(int) * MESSAGE_FDS_MAX)];
     } control;
     union {
         const void *in;
@@ -189,7 +193,7 @@ int send_message(int socket, const void *message, size_t size, const int *fds, s
     memset(&header, 0, sizeof header);
     header.msg_iov = &part;
     header.msg_iovlen = 1;
-    if (count > 16) {
+    if (count > MESSAGE_FDS_MAX) {
         errno = EMSGSIZE;
         return -1;
     }
@@ -210,10 +214,19 @@ int send_message(int socket, const void *message, size_t size, const int *fds, s
             errno = EMSGSIZE;
             return -1;
         }
-        if (errno != EAGAIN && errno != EINTR) return -1;
+        if (errno != EINTR && (errno != EAGAIN || !waits)) return -1;
+        if (errno == EINTR) continue;
         struct pollfd room = {socket, POLLOUT, 0};
         poll(&room, 1, -1);
     }
+}
+
+int send_message(int socket, const void *message, size_t size, const int *fds, size_t count) {
+    return send_with(socket, message, size, fds, count, true);
+}
+
+int offer_message(int socket, const void *message, size_t size, const int *fds, size_t count) {
+    return send_with(socket, message, size, fds, count, false);
 }
 
 #pragma GCC diagnostic push

@@ -43,13 +43,17 @@ int clone_onto(const char *source, const char *target, uint64_t attributes, bool
 int write_at(int dir, const char *path, const char *text);
 ssize_t read_at(int dir, const char *path, char *buffer, size_t size); /* NUL-terminated; bytes or -1 */
 void close_fd(int *fd);
+int closers_start(void);                    /* threads of this process that close what takes long; what to write to, or -1 */
+void close_elsewhere(int closers, int *fd); /* by one of them */
 void keep_only(const int *fds, size_t count); /* close everything else from 3 on */
 int last_capability(void);
 int64_t now_ms(void);
 
 /* One message with descriptors. `send` blocks until there is room; `receive` answers the length, 0 at the end of the
- * conversation, -1 with errno; descriptors beyond `max_fds` make it EMSGSIZE and are closed. */
+ * conversation, -1 with errno; descriptors beyond `max_fds` make it EMSGSIZE and are closed. `offer` is `send` to somebody
+ * who may never read: EAGAIN where there is no room. */
 int send_message(int socket, const void *message, size_t size, const int *fds, size_t count);
+int offer_message(int socket, const void *message, size_t size, const int *fds, size_t count);
 ssize_t receive_message(int socket, void *message, size_t size, int *fds, size_t max_fds, size_t *count);
 
 #endif

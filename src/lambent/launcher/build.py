@@ -1,6 +1,6 @@
-"""Compile the launcher. Needs nothing of ours: the packaging hook imports it, and it runs as a script.
+"""Compile the launcher and the fork object. Needs nothing of ours: the packaging hook imports it, and it runs as a script.
 
-    python src/lambent/launcher/build.py [--sanitize] [--out FILE]
+    python src/lambent/launcher/build.py [--sanitize] [--out FILE] [--fork-out FILE]
 
 The machine's own compiler is taken if there is one, else the one in the `ziglang` wheel (static musl executables, no
 compiler installed by the operator).
@@ -17,6 +17,8 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 BINARY = HERE / "bin" / "lambent-launcher"
+FORK = HERE / "bin" / "lambent-fork"
+"""What a zygote loads: see fork/fork.h."""
 
 WARNINGS = ("-Wall", "-Wextra", "-Wshadow", "-Wconversion", "-Wstrict-prototypes", "-Wno-format-truncation")
 HARDENING = ("-fstack-protector-strong", "-fno-strict-overflow", "-D_FORTIFY_SOURCE=2")
@@ -53,6 +55,38 @@ def build(out: Path = BINARY, sanitize: bool = False, strict: bool = False, comp
         ]
     else:
         mode = ["-O2", "-static", "-s", "-pthread", *HARDENING]
+    return _compile(out, sources, mode, strict, compiler, "linux-musl")
+
+
+def build_fork(
+    out: Path = FORK, sanitize: bool = False, strict: bool = False, compiler: list[str] | None = None
+) -> Path:
+    """Compile the fork object into `out` and answer it; as `build`.
+
+    It is linked with no library: what it calls is found in the process that loads it, whatever C library that has. (The
+    `ziglang` wheel's linker names glibc all the same, of 2.17 and later.)
+    sanitize: undefined behaviour ends the process at once; there is no library that could say more about it.
+    """
+    sources = sorted(str(path) for path in (HERE / "fork").glob("*.c"))
+    mode = [
+        *(["-O1", "-g", "-fsanitize=undefined", "-fsanitize-undefined-trap-on-error"] if sanitize else ["-O2", "-s"]),
+        *(
+            "-shared",
+            "-fPIC",
+            "-nostartfiles",
+            "-nodefaultlibs",
+            "-fvisibility=hidden",
+            "-fno-stack-protector",
+            "-fno-strict-overflow",
+        ),
+        "-Wl,-z,now",
+    ]
+    return _compile(out, sources, mode, strict, compiler, "linux-gnu.2.17")
+
+
+def _compile(
+    out: Path, sources: list[str], mode: list[str], strict: bool, compiler: list[str] | None, system: str
+) -> Path:
     commands = [compiler] if compiler is not None else compilers()
     if not commands:
         raise BuildError("no C compiler: install gcc or clang, or `pip install ziglang`")
@@ -60,7 +94,7 @@ def build(out: Path = BINARY, sanitize: bool = False, strict: bool = False, comp
     half = out.with_name(out.name + f".{os.getpid()}")
     said = ""
     for command in commands:
-        target = ["-target", f"{os.uname().machine}-linux-musl"] if command[-2:] == ["ziglang", "cc"] else []
+        target = ["-target", f"{os.uname().machine}-{system}"] if command[-2:] == ["ziglang", "cc"] else []
         argv = [
             *command,
             *target,
@@ -84,5 +118,9 @@ def build(out: Path = BINARY, sanitize: bool = False, strict: bool = False, comp
 
 if __name__ == "__main__":
     arguments = sys.argv[1:]
-    target = Path(arguments[arguments.index("--out") + 1]) if "--out" in arguments else BINARY
-    print(build(target, sanitize="--sanitize" in arguments, strict=True))
+
+    def given(option: str, default: Path) -> Path:
+        return Path(arguments[arguments.index(option) + 1]) if option in arguments else default
+
+    print(build(given("--out", BINARY), sanitize="--sanitize" in arguments, strict=True))
+    print(build_fork(given("--fork-out", FORK), sanitize="--sanitize" in arguments, strict=True))

@@ -15,7 +15,7 @@ static const struct {
 } SHAPES[] = {
     {"instance", 1}, {"packages", 1}, {"scratch", 1}, {"mode", 1}, {"sandboxes", 1}, {"ids", 2}, {"cgroup1", 2},
     {"cgroup2", 2},  {"tmp", 3},      {"mkfs", 1},    {"image", 1}, {"dir", 1},      {"link", 2}, {"file", 2},
-    {"bind", 2},     {"mask", 1},     {"egress", 1}, {"loopback", 2}, {"resolver", 2},
+    {"bind", 2},     {"mask", 1},     {"egress", 1}, {"loopback", 2}, {"resolver", 2}, {"server", 1},
 };
 
 static const char *word(const char **cursor, const char *end) {
@@ -83,6 +83,8 @@ static bool apply(struct config *config, const struct step_record *record, const
         config->tmp_disk = !strcmp(record->first, "disk");
         config->tmp_pool = number(record->second, TMP_POOL_MAX);
         config->tmp_mb_default = number(record->second + strlen(record->second) + 1, TMP_MB_MAX);
+    } else if (!strcmp(name, "server")) {
+        config->server = number(record->first, 0xF0000000u);
     } else if (!strcmp(name, "egress")) {
         config->egress = !strcmp(record->first, "policy");
     } else if (!strcmp(name, "loopback")) {
@@ -116,6 +118,7 @@ int config_read(int fd, struct config *config, struct failure *failure) {
     }
     if (size == 0 || blob[size - 1] != 0) return fail_with(failure, "read the configuration", EINVAL);
     memset(config, 0, sizeof *config);
+    config->server = NOBODY_ELSE;
     const char *cursor = blob, *end = blob + size;
     struct step_record record;
     while (cursor < end)

@@ -14,6 +14,8 @@
 #define SANDBOXES_MAX 16384u
 #define TMP_POOL_MAX 64u
 
+#define NOBODY_ELSE UINT32_MAX
+
 #define LOOPBACK_PORTS_MAX 16u
 #define RESOLVERS_MAX 3u /* as the C library */
 
@@ -52,6 +54,7 @@ struct config {
     bool single_id; /* rootless with one mapped id: init and function share it */
     uint32_t sandboxes_max;
     uint32_t ids_base, ids_stride;
+    uint32_t server; /* the group that the server joins; NOBODY_ELSE: it stays who it is */
     bool tmp_disk;
     uint32_t tmp_pool;
     uint32_t tmp_mb_default;

@@ -272,6 +272,14 @@ void confined_mark(struct report *exit) {
 
 /* ---- the end ---- */
 
+/* One that has only just been forked is still who we are and has no group; it makes one, then becomes the function's user.
+ * So it is asked in that order, and once more as the user: it may have become it between the questions. */
+void confined_signal(pid_t leader, int number) {
+    if (confined_kill_some(keeper.user, -leader, number) == 0) return;
+    if (kill(-leader, number) == 0 || kill(leader, number) == 0) return;
+    confined_kill_some(keeper.user, -leader, number);
+}
+
 bool confined_end_all(void) {
     confined_kill(keeper.user);
     siginfo_t child;

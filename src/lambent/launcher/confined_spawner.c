@@ -54,9 +54,15 @@ void confined_order(const struct spawner *spawner, const struct sandbox *sandbox
     if (sandbox->bound && bound->flags & REQUEST_HAS_OPT) memcpy(order->opt, bound->opt, DIGEST_CHARS);
 }
 
-void confined_set_rest(struct sandbox *sandbox, bool resting) {
+/* One that is gone is told of elsewhere; one that does not read is not waited for. */
+static int tell_keeper(const struct sandbox *sandbox, const struct order *order, struct failure *failure) {
+    if (offer_message(sandbox->control, order, sizeof *order, NULL, 0) == 0 || errno != EAGAIN) return 0;
+    return fail(failure, "speak to init");
+}
+
+int confined_set_rest(struct sandbox *sandbox, bool resting, struct failure *failure) {
     struct order order = {.kind = ORDER_REST, .serial = resting};
-    send_message(sandbox->control, &order, sizeof order, NULL, 0);
+    return tell_keeper(sandbox, &order, failure);
 }
 
 static bool groups_limit_cpu(const struct groups *groups) {
@@ -65,10 +71,10 @@ static bool groups_limit_cpu(const struct groups *groups) {
     return false;
 }
 
-void confined_set_cpu(struct spawner *spawner, struct sandbox *sandbox, uint32_t cpu_quota_us) {
-    if (groups_limit_cpu(&spawner->groups)) return;
+int confined_set_cpu(struct spawner *spawner, struct sandbox *sandbox, uint32_t cpu_quota_us, struct failure *failure) {
+    if (groups_limit_cpu(&spawner->groups)) return 0;
     struct order order = {.kind = ORDER_SHARE, .serial = cpu_quota_us};
-    send_message(sandbox->control, &order, sizeof order, NULL, 0); /* a keeper that is gone is told of elsewhere */
+    return tell_keeper(sandbox, &order, failure);
 }
 
 bool confined_is_gone(struct spawner *spawner, struct sandbox *sandbox) {

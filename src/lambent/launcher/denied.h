@@ -14,7 +14,7 @@
 struct call_table {
     const char *name;
     uint32_t audit_arch;
-    uint32_t clone, clone3, socket, personality;
+    uint32_t clone, clone3, socket, personality, setns;
     uint32_t has_x32;
     const uint32_t *denied; /* sorted */
     uint32_t denied_count;
@@ -49,8 +49,8 @@ static const uint32_t DENIED_AARCH64[] = {
 #define COUNT_OF(table) ((uint32_t)(sizeof(table) / sizeof((table)[0])))
 
 static const struct call_table CALL_TABLES[] = {
-    {"x86_64", 0xC000003Eu, 56, 435, 41, 135, 1, DENIED_X86_64, COUNT_OF(DENIED_X86_64)},
-    {"aarch64", 0xC00000B7u, 220, 435, 198, 92, 0, DENIED_AARCH64, COUNT_OF(DENIED_AARCH64)},
+    {"x86_64", 0xC000003Eu, 56, 435, 41, 135, 308, 1, DENIED_X86_64, COUNT_OF(DENIED_X86_64)},
+    {"aarch64", 0xC00000B7u, 220, 435, 198, 92, 268, 0, DENIED_AARCH64, COUNT_OF(DENIED_AARCH64)},
 };
 
 #endif

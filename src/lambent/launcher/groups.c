@@ -30,6 +30,7 @@ ssize_t group_read(int hierarchy, const char *name, const char *file, char *buff
 int groups_open(const struct config *config, struct groups *groups, struct failure *failure) {
     memset(groups, 0, sizeof *groups);
     groups->version = config->cgroup_version;
+    groups->server = config->server;
     snprintf(groups->instance, sizeof groups->instance, "lambent-%s", config->instance);
     for (uint32_t i = 0; i < config->hierarchy_count; i++) {
         const struct hierarchy_config *from = &config->hierarchies[i];
@@ -47,6 +48,9 @@ int groups_open(const struct config *config, struct groups *groups, struct failu
         to->freezer = has_controller(from, "freezer");
         groups->count++;
         if (groups->version != 2) continue;
+        /* Whoever is born into a sandbox's group from another one of ours may write here, and into the sandbox's own,
+         * which is its zygote's (see group_doors). To come from elsewhere would take the same right above. */
+        if (fchmodat(to->fd, "cgroup.procs", 0666, 0) != 0) return fail(failure, "open the instance's cgroup");
         char wanted[64] = "";
         if (to->memory) strcat(wanted, " +memory");
         if (to->cpu) strcat(wanted, " +cpu");
@@ -64,10 +68,18 @@ bool groups_limit_memory(const struct groups *groups) {
     return false;
 }
 
-int group_limit(const struct groups *groups, const char *name, const struct limits *limits, struct failure *failure) {
-    if (groups->version == 1) return v1_limits(groups, name, limits, failure);
-    if (groups->version == 2) return v2_limits(groups, name, limits, failure);
+int group_limit(const struct groups *groups, const char *name, const struct limits *standing, const struct limits *limits,
+                struct failure *failure) {
+    static const struct limits NONE = {0};
+    if (!standing) standing = &NONE;
+    if (groups->version == 1) return v1_limits(groups, name, standing, limits, failure);
+    if (groups->version == 2) return v2_limits(groups, name, standing, limits, failure);
     return 0;
+}
+
+/* Version 2 has no way to begin a peak anew for whoever reads it (see group_reset_peak): its groups are made anew. */
+int group_renew(const struct groups *groups, const char *name, const struct limits *standing, const struct limits *limits) {
+    return groups->version == 1 ? v1_renew(groups, name, standing, limits) : -1;
 }
 
 int group_set_cpu(const struct groups *groups, const char *name, uint32_t quota_us, struct failure *failure) {
@@ -82,14 +94,28 @@ int group_freeze(const struct groups *groups, const char *name, bool frozen, str
     return 0;
 }
 
+/* The server stops and wakes what it runs by itself: to ask would take longer than the work of a quick function, and it
+ * would wait behind births. Where it may not, it asks. */
+static void hand_over_freezer(const struct groups *groups, const struct hierarchy *at, const char *name) {
+    char path[GROUP_NAME_MAX + 16];
+    if (groups->server == NOBODY_ELSE || (groups->version == 1 && !at->freezer)) return;
+    snprintf(path, sizeof path, "%s/%s", name, groups->version == 1 ? "freezer.state" : "cgroup.freeze");
+    /* Its owner stays: we write there, too. */
+    if (fchownat(at->fd, path, (uid_t)-1, groups->server, AT_SYMLINK_NOFOLLOW) != 0) return;
+    if (fchmodat(at->fd, path, 0664, 0) != 0) return; /* then it asks */
+}
+
 int group_create(const struct groups *groups, const char *name, const struct limits *limits, struct failure *failure) {
     for (uint32_t i = 0; i < groups->count; i++) {
-        if (mkdirat(groups->at[i].fd, name, 0755) == 0) continue;
+        if (mkdirat(groups->at[i].fd, name, 0755) == 0) {
+            hand_over_freezer(groups, &groups->at[i], name);
+            continue;
+        }
         fail(failure, "make the sandbox's cgroup");
         while (i-- > 0) unlinkat(groups->at[i].fd, name, AT_REMOVEDIR);
         return -1;
     }
-    if (group_limit(groups, name, limits, failure) == 0) return 0;
+    if (group_limit(groups, name, NULL, limits, failure) == 0) return 0;
     group_remove(groups, name);
     return -1;
 }
@@ -104,6 +130,30 @@ int group_enter(const struct groups *groups, const char *name) {
 int group_directory(const struct groups *groups, const char *name) {
     if (groups->version != 2 || groups->count == 0) return -1;
     return openat(groups->at[0].fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+}
+
+int group_doors(const struct groups *groups, const char *name, uint32_t user, int *fds) {
+    char path[GROUP_NAME_MAX + 16];
+    if (groups->version == 2) {
+        snprintf(path, sizeof path, "%s/cgroup.procs", name);
+        if (groups->count == 0 || fchownat(groups->at[0].fd, path, user, (gid_t)-1, AT_SYMLINK_NOFOLLOW) != 0) return -1;
+        fds[0] = group_directory(groups, name);
+        return fds[0] < 0 ? -1 : 1;
+    }
+    int count = 0;
+    snprintf(path, sizeof path, "%s/tasks", name);
+    for (uint32_t i = 0; groups->version == 1 && i < groups->count; i++) {
+        fds[count] = openat(groups->at[i].fd, path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+        if (fds[count] >= 0) {
+            count++;
+            continue;
+        }
+        int error = errno;
+        while (count > 0) close(fds[--count]);
+        errno = error;
+        return -1;
+    }
+    return count;
 }
 
 void group_reset_peak(const struct groups *groups, const char *name) {

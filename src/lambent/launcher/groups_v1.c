@@ -2,9 +2,12 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "groups.h"
+
+#define GROUP_LEFT_BYTES_MAX (1u << 20)
 
 /* memory + swap can never be below memory: it is raised first and lowered last. Absent without swap accounting. */
 static int set_memory(int hierarchy, const char *name, uint64_t bytes) {
@@ -28,15 +31,44 @@ int v1_cpu(const struct groups *groups, const char *name, uint32_t quota_us, str
     return 0;
 }
 
-int v1_limits(const struct groups *groups, const char *name, const struct limits *limits, struct failure *failure) {
+int v1_limits(const struct groups *groups, const char *name, const struct limits *standing, const struct limits *limits,
+              struct failure *failure) {
+    bool memory = limits->memory_bytes != standing->memory_bytes, processes = limits->processes_max != standing->processes_max;
     char pids[16];
     snprintf(pids, sizeof pids, "%u", limits->processes_max);
     for (uint32_t i = 0; i < groups->count; i++) {
         const struct hierarchy *at = &groups->at[i];
-        if (at->memory && set_memory(at->fd, name, limits->memory_bytes) != 0) return fail(failure, "limit the memory");
-        if (at->pids && group_write(at->fd, name, "pids.max", pids) != 0) return fail(failure, "limit the processes");
+        if (at->memory && memory && set_memory(at->fd, name, limits->memory_bytes) != 0) return fail(failure, "limit the memory");
+        if (at->pids && processes && group_write(at->fd, name, "pids.max", pids) != 0)
+            return fail(failure, "limit the processes");
     }
-    return v1_cpu(groups, name, limits->cpu_quota_us, failure);
+    return limits->cpu_quota_us == standing->cpu_quota_us ? 0 : v1_cpu(groups, name, limits->cpu_quota_us, failure);
+}
+
+/* What an owner leaves charged goes within milliseconds, but for files that it was the first to read: they stay charged for
+ * as long as they are cached, and the next owner would begin with them. */
+static bool is_empty(int hierarchy, const char *name, const char *file) {
+    char text[32];
+    return group_read(hierarchy, name, file, text, sizeof text) > 0 && strtoull(text, NULL, 10) <= GROUP_LEFT_BYTES_MAX;
+}
+
+int v1_renew(const struct groups *groups, const char *name, const struct limits *standing, const struct limits *limits) {
+    struct failure ignored;
+    char text[16];
+    for (uint32_t i = 0; i < groups->count; i++) {
+        const struct hierarchy *at = &groups->at[i];
+        if (group_read(at->fd, name, "tasks", text, sizeof text) != 0) return 0;
+        if (at->memory && !is_empty(at->fd, name, "memory.usage_in_bytes")) return 0;
+    }
+    if (v1_limits(groups, name, standing, limits, &ignored) != 0) return -1;
+    for (uint32_t i = 0; i < groups->count; i++) {
+        const struct hierarchy *at = &groups->at[i];
+        if (at->freezer && (group_read(at->fd, name, "freezer.state", text, sizeof text) <= 0 || strcmp(text, "THAWED\n") != 0))
+            return -1;
+        if (at->memory && group_write(at->fd, name, "memory.max_usage_in_bytes", "0") != 0) return -1;
+        if (at->cpuacct && group_write(at->fd, name, "cpuacct.usage", "0") != 0) return -1;
+    }
+    return 1;
 }
 
 /* Asks only: a process that its CPU quota keeps from running stops when it runs next, up to a period later, and to wait

@@ -18,14 +18,18 @@ int v2_cpu(const struct groups *groups, const char *name, uint32_t quota_us, str
     return 0;
 }
 
-int v2_limits(const struct groups *groups, const char *name, const struct limits *limits, struct failure *failure) {
+int v2_limits(const struct groups *groups, const char *name, const struct limits *standing, const struct limits *limits,
+              struct failure *failure) {
+    bool size = limits->memory_bytes != standing->memory_bytes, processes = limits->processes_max != standing->processes_max;
+    bool fresh = standing->memory_bytes == 0;
     char memory[32], pids[16];
     snprintf(memory, sizeof memory, "%" PRIu64, limits->memory_bytes);
     snprintf(pids, sizeof pids, "%u", limits->processes_max);
     for (uint32_t i = 0; i < groups->count; i++) {
         const struct hierarchy *at = &groups->at[i];
-        if (at->memory) {
-            if (group_write(at->fd, name, "memory.max", memory) != 0) return fail(failure, "limit the memory");
+        if (at->memory && size && group_write(at->fd, name, "memory.max", memory) != 0)
+            return fail(failure, "limit the memory");
+        if (at->memory && fresh) {
             /* absent where the kernel counts no swap */
             if (group_write(at->fd, name, "memory.swap.max", "0") != 0 && errno != ENOENT)
                 return fail(failure, "limit the swap");
@@ -33,9 +37,10 @@ int v2_limits(const struct groups *groups, const char *name, const struct limits
             if (group_write(at->fd, name, "memory.oom.group", "0") != 0 && errno != ENOENT)
                 return fail(failure, "choose the out-of-memory victim");
         }
-        if (at->pids && group_write(at->fd, name, "pids.max", pids) != 0) return fail(failure, "limit the processes");
+        if (at->pids && processes && group_write(at->fd, name, "pids.max", pids) != 0)
+            return fail(failure, "limit the processes");
     }
-    return v2_cpu(groups, name, limits->cpu_quota_us, failure);
+    return limits->cpu_quota_us == standing->cpu_quota_us ? 0 : v2_cpu(groups, name, limits->cpu_quota_us, failure);
 }
 
 /* Asks only, for the reason given at v1_freeze. */

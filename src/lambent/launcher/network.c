@@ -471,14 +471,18 @@ failed:
     return -1;
 }
 
-int gate_build(const struct config *config, int fds[GATE_FDS], struct failure *failure) {
+int gate_lay(const struct config *config, struct failure *failure) {
+    if (route_everything(config->egress_ipv6) != 0) return fail(failure, "route the sandbox's packets");
+    if (write_rules(config, config->egress_ipv6) != 0) return fail(failure, "write the gate's rules");
+    return 0;
+}
+
+int gate_open(const struct config *config, int fds[GATE_FDS], struct failure *failure) {
     for (int i = 0; i < GATE_FDS; i++) fds[i] = -1;
     bool with_ipv6 = config->egress_ipv6;
-    if (route_everything(with_ipv6) != 0) return fail(failure, "route the sandbox's packets");
     if ((fds[GATE_PACKETS] = see_connections()) < 0) return fail(failure, "see the sandbox's packets");
     if ((fds[GATE_LISTENER] = open_socket(SOCK_STREAM, GATE_PORT, with_ipv6)) < 0) return fail(failure, "listen at the gate");
     if ((fds[GATE_DNS] = open_socket(SOCK_DGRAM, DNS_PORT, with_ipv6)) < 0) return fail(failure, "listen for DNS");
-    if (write_rules(config, with_ipv6) != 0) return fail(failure, "write the gate's rules");
     return 0;
 }
 
@@ -495,7 +499,7 @@ int gate_probe(const struct config *config, struct failure *failure) {
         int fds[GATE_FDS];
         if (unshare(CLONE_NEWNET) != 0) fail(&found, "unshare a network");
         if (!found.error && loopback_up() != 0) fail(&found, "bring up lo");
-        if (!found.error) gate_build(config, fds, &found);
+        if (!found.error && gate_lay(config, &found) == 0) gate_open(config, fds, &found);
         said.error = found.error;
         snprintf(said.step, sizeof said.step, "%s", found.step);
         _exit(write(pipes[1], &said, sizeof said) == (ssize_t)sizeof said ? 0 : 1);

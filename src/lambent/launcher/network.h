@@ -13,8 +13,10 @@
 enum gate_fd { GATE_PACKETS, GATE_LISTENER, GATE_DNS, GATE_FDS };
 
 int loopback_up(void);
-/* In a fresh network namespace with lo up: every address is routed to lo, where the gate stands. Fills `fds`. */
-int gate_build(const struct config *config, int fds[GATE_FDS], struct failure *failure);
+/* In a fresh network namespace with lo up: every address is routed to lo, where rules hold first packets. Once. */
+int gate_lay(const struct config *config, struct failure *failure);
+/* In a namespace so laid: the relay's sockets, anew for each sandbox that lives in it. Fills `fds`. */
+int gate_open(const struct config *config, int fds[GATE_FDS], struct failure *failure);
 /* Whether this machine can: built once in a namespace of its own, in a child. */
 int gate_probe(const struct config *config, struct failure *failure);
 

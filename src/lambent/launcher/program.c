@@ -2,26 +2,35 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
+#include <linux/capability.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "confined.h"
+#include "fork/fork.h"
+#include "seccomp.h"
 
 #define MEMLOCK_BYTES 65536u
-#define COMPLAINT_FD 4
+#define CHANNEL_FD 3
+#define COMPLAINT_FD 4 /* where no forks are told */
 #define RULES_FD 5
+#define BIT(capability) (1ull << (capability))
 
 static _Noreturn void complain(int fd) {
     int error = errno ? errno : EIO;
-    ssize_t ignored = write(fd, &error, sizeof error);
-    _exit(ignored == (ssize_t)sizeof error ? 127 : 126);
+    if (fd < 0) dprintf(STDERR_FILENO, "not started: %s\n", strerror(error));
+    bool told = fd < 0 || write(fd, &error, sizeof error) == (ssize_t)sizeof error;
+    _exit(told ? 127 : 126);
 }
 
-static int lower(int resource, rlim_t most) {
+int lower_limit(int resource, uint64_t most) {
     struct rlimit limit;
     if (getrlimit((__typeof__(RLIMIT_NOFILE))resource, &limit) != 0) return -1;
     if (limit.rlim_max == RLIM_INFINITY || limit.rlim_max > most) limit.rlim_max = most;
@@ -54,43 +63,71 @@ static char *parse(char *payload, size_t size, char **strings, char ***environme
     return at == end ? directory : NULL;
 }
 
-_Noreturn void program_run(const struct order *order, const char *payload, size_t size, int log, int channel,
-                           int complain_fd, bool single_id) {
+/* Outside of all user namespaces: joining those of a sandbox takes SYS_ADMIN, its mounts SYS_CHROOT, and the rest comes
+ * with its user namespace, which is joined last. A user that nobody else has, nothing to see but the image, no network. */
+static int become_zygote(uint32_t id) {
+    uint64_t kept = BIT(CAP_SYS_ADMIN) | BIT(CAP_SYS_CHROOT);
+    struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+    struct __user_cap_data_struct data[2];
+    memset(data, 0, sizeof data);
+    data[0].effective = data[0].permitted = data[0].inheritable = (uint32_t)kept;
+    int last = last_capability();
+    if (last < 0 || setgroups(0, NULL) != 0 || setresgid(id, id, id) != 0) return -1;
+    for (int capability = 0; capability <= last; capability++)
+        if (!(kept & BIT(capability)) && prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0) return -1;
+    if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) != 0 || setresuid(id, id, id) != 0) return -1;
+    if (syscall(SYS_capset, &header, data) != 0) return -1;
+    for (int capability = 0; capability <= last; capability++)
+        if (kept & BIT(capability) && prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0) != 0) return -1;
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || seccomp_load_forkers() != 0) return -1;
+    return prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+}
+
+_Noreturn void program_run(const struct order *order, const char *payload, size_t size, const struct gift *gift,
+                           bool single_id, uint32_t zygote) {
+    int complain_fd = gift->complain, complaint = gift->forks >= 0 ? FORKS_FD + 1 : COMPLAINT_FD;
     static char *strings[2 * PAYLOAD_STRINGS_MAX + 2];
     char **environment = strings;
     char *directory = parse((char *)(uintptr_t)payload, size, strings, &environment);
     if (!directory) errno = EINVAL, complain(complain_fd);
-    if (setsid() < 0) complain(complain_fd);
+    if (!zygote && setsid() < 0) complain(complain_fd);
     int rules = -1;
     if (confined_is_active()) {
         if (confined_join() != 0 || confined_rules(order, &rules) != 0) complain(complain_fd);
         if (rules >= 0 && (rules = fcntl(rules, F_DUPFD_CLOEXEC, 128)) < 0) complain(complain_fd);
     }
 
-    /* What came by message is above 3, because 0 to 3 are occupied: nothing below is overwritten before its turn. */
-    if (dup2(log, 1) < 0 || dup2(log, 2) < 0) complain(complain_fd);
-    if (channel >= 0 && dup2(channel, 3) < 0) complain(complain_fd);
-    if (channel < 0) close(3);
-    int up = fcntl(complain_fd, F_DUPFD_CLOEXEC, 128);
-    if (up < 0 || dup3(up, COMPLAINT_FD, O_CLOEXEC) < 0) complain(complain_fd);
-    if (rules >= 0 && (rules = dup3(rules, RULES_FD, O_CLOEXEC)) < 0) complain(COMPLAINT_FD);
-    sys_close_range(COMPLAINT_FD + (rules >= 0 ? 2u : 1u), ~0u);
+    /* What came by message is above 5, because 0 to 5 are occupied: nothing below is overwritten before its turn. */
+    if (dup2(gift->log, 1) < 0 || dup2(gift->log, 2) < 0) complain(complain_fd);
+    if (gift->channel >= 0 && dup2(gift->channel, CHANNEL_FD) < 0) complain(complain_fd);
+    if (gift->channel < 0) close(CHANNEL_FD);
+    if (gift->forks >= 0 && dup2(gift->forks, FORKS_FD) < 0) complain(complain_fd);
+    if (complain_fd < 0) {
+        complaint = -1;
+    } else {
+        int up = fcntl(complain_fd, F_DUPFD_CLOEXEC, 128);
+        if (up < 0 || dup3(up, complaint, O_CLOEXEC) < 0) complain(complain_fd);
+    }
+    if (rules >= 0 && (rules = dup3(rules, RULES_FD, O_CLOEXEC)) < 0) complain(complaint);
+    sys_close_range((unsigned)(gift->forks >= 0 ? FORKS_FD : CHANNEL_FD) + (complaint >= 0) + (rules >= 0) + 1u, ~0u);
 
     struct rlimit stack;
-    if (lower(RLIMIT_NOFILE, order->descriptors_max) != 0 || lower(RLIMIT_CORE, 0) != 0 ||
-        lower(RLIMIT_MEMLOCK, MEMLOCK_BYTES) != 0 || lower(RLIMIT_NPROC, order->processes_max) != 0)
-        complain(COMPLAINT_FD);
-    if (order->data_bytes_max && lower(RLIMIT_DATA, order->data_bytes_max) != 0) complain(COMPLAINT_FD);
+    if (lower_limit(RLIMIT_NOFILE, order->descriptors_max) != 0 || lower_limit(RLIMIT_CORE, 0) != 0 ||
+        lower_limit(RLIMIT_MEMLOCK, MEMLOCK_BYTES) != 0 || lower_limit(RLIMIT_NPROC, order->processes_max) != 0)
+        complain(complaint);
+    if (order->data_bytes_max && lower_limit(RLIMIT_DATA, order->data_bytes_max) != 0) complain(complaint);
     if (getrlimit(RLIMIT_STACK, &stack) == 0 && (stack.rlim_cur = 8u << 20) <= stack.rlim_max)
         setrlimit(RLIMIT_STACK, &stack);
 
-    if (confined_is_active()) {
-        if (confined_enter(order, rules) != 0) complain(COMPLAINT_FD);
+    if (zygote) {
+        if (become_zygote(zygote) != 0) complain(complaint);
+    } else if (confined_is_active()) {
+        if (confined_enter(order, rules) != 0) complain(complaint);
     } else if (!single_id && (setresgid(FUNCTION_ID, FUNCTION_ID, FUNCTION_ID) != 0 ||
                        setresuid(FUNCTION_ID, FUNCTION_ID, FUNCTION_ID) != 0)) {
-        complain(COMPLAINT_FD);
+        complain(complaint);
     }
-    if (sys_capset(0) != 0) complain(COMPLAINT_FD);
+    if (!zygote && sys_capset(0) != 0) complain(complaint);
 
     /* Dispositions and the mask are inherited through exec: an ignored SIGCHLD would make every exit code read 0. */
     for (int number = 1; number < 65; number++) signal(number, SIG_DFL);
@@ -98,7 +135,7 @@ _Noreturn void program_run(const struct order *order, const char *payload, size_
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
-    if (chdir(directory) != 0) complain(COMPLAINT_FD);
+    if (chdir(directory) != 0) complain(complaint);
     execve(strings[0], strings, environment);
-    complain(COMPLAINT_FD);
+    complain(complaint);
 }

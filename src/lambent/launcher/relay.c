@@ -11,7 +11,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,8 +24,6 @@
 
 #define RELAY_EVENTS_MAX 128
 #define TICK_MS 250
-#define CLOSERS 4
-#define CLOSER_STACK_BYTES 65536u
 #define ORDERS_PER_TURN_MAX 64
 
 struct relay relay;
@@ -45,32 +42,6 @@ void watch_close(struct watch *watch) {
     if (watch->fd < 0) return;
     watch_set(watch, 0);
     close_fd(&watch->fd);
-}
-
-/* Closing a packet socket waits for every processor to have passed by, some milliseconds: others do that. */
-static void *close_later(void *argument) {
-    int fd, from = *(int *)argument;
-    while (read(from, &fd, sizeof fd) == (ssize_t)sizeof fd) close(fd);
-    return NULL;
-}
-
-static void close_elsewhere(struct watch *watch) {
-    watch_set(watch, 0);
-    if (write(relay.closers, &watch->fd, sizeof watch->fd) == (ssize_t)sizeof watch->fd) watch->fd = -1;
-    close_fd(&watch->fd);
-}
-
-static int start_closers(void) {
-    static int ends[2];
-    pthread_attr_t attributes;
-    if (pipe2(ends, O_CLOEXEC) != 0 || pthread_attr_init(&attributes) != 0) return -1;
-    pthread_attr_setstacksize(&attributes, CLOSER_STACK_BYTES);
-    for (int i = 0; i < CLOSERS; i++) {
-        pthread_t thread;
-        if (pthread_create(&thread, &attributes, close_later, &ends[0]) != 0) return -1;
-    }
-    relay.closers = ends[1];
-    return 0;
 }
 
 /* ---- sandboxes ---- */
@@ -101,7 +72,8 @@ static void remove_space(uint64_t sandbox) {
     if (!space) return;
     tcp_drop_all(space);
     dns_drop_all(space);
-    close_elsewhere(&space->packets);
+    watch_set(&space->packets, 0);
+    close_elsewhere(relay.closers, &space->packets.fd);
     watch_close(&space->listener);
     watch_close(&space->dns);
     policy_forget(&space->policy);
@@ -178,7 +150,6 @@ static _Noreturn void relay_main(const struct config *config, uint32_t uid, int 
     orders = fcntl(orders, F_DUPFD_CLOEXEC, 3);
     keep_only(&orders, 1);
     setsid();
-    prctl(PR_SET_NAME, "lambent-relay", 0, 0, 0);
     struct rlimit limit = {0, 0};
     getrlimit(RLIMIT_NOFILE, &limit);
     rlim_t room = limit.rlim_cur / 4; /* two each; as many again for the sandboxes' own */
@@ -187,7 +158,8 @@ static _Noreturn void relay_main(const struct config *config, uint32_t uid, int 
     relay.connections_max = room < CONNECTIONS_MAX ? (uint32_t)room : CONNECTIONS_MAX;
     relay.poller = epoll_create1(EPOLL_CLOEXEC);
     if (orders < 0 || relay.poller < 0 || fcntl(orders, F_SETFL, O_NONBLOCK) != 0) _exit(2);
-    if (drop_everything(uid, config->rootless) != 0 || start_closers() != 0) _exit(2);
+    if (drop_everything(uid, config->rootless) != 0 || (relay.closers = closers_start()) < 0) _exit(2);
+    prctl(PR_SET_NAME, "lambent-relay", 0, 0, 0); /* last: who bears the name has dropped everything */
     run();
 }
 

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "confined.h"
+#include "copier.h"
 #include "images.h"
 #include "table.h"
 #include "tmpdisk.h"
@@ -25,6 +26,8 @@
 #define BUILD_MS_MAX 10000
 #define REMOVE_MS_MAX 100
 #define STRAGGLER_MS 500
+#define LAST_PID_MIN 300u /* as a process id that wraps around begins; the default of pid_max ends it */
+#define LAST_PID_MAX 32000u
 #define KEEPER_MS_MAX 5000 /* a keeper that takes longer to end its sandbox is ended, and the spawner does it */
 
 /* ---- the end ---- */
@@ -34,8 +37,6 @@ static void set_free(struct spawner *spawner, struct sandbox *sandbox) {
     settle(spawner, sandbox, sandbox->failure.error ? &sandbox->failure : &(struct failure){"destroyed", ECANCELED}, 0,
            NULL, 0);
     if (sandbox->dying_serial) answer_result(spawner, sandbox->dying_serial, id, NULL, 0, NULL, 0);
-    tmpdisk_release(spawner->helpers, &sandbox->held[0]);
-    tmpdisk_release(spawner->helpers, &sandbox->held[1]);
     uint32_t generation = sandbox->generation + 1;
     leave_transit(spawner, sandbox);
     memset(sandbox, 0, sizeof *sandbox);
@@ -43,11 +44,16 @@ static void set_free(struct spawner *spawner, struct sandbox *sandbox) {
     spawner->busy--;
 }
 
+/* No process is left of it. What else is goes the way of leaving.c, while its slot is free already. */
+static void part(struct spawner *spawner, struct sandbox *sandbox) {
+    if (leaving_take(spawner, sandbox)) set_free(spawner, sandbox);
+}
+
 static void remove_groups(struct spawner *spawner, struct sandbox *sandbox) {
+    if (!spawner->config.confined) return part(spawner, sandbox);
     char name[GROUP_NAME_MAX];
     name_of(spawner, sandbox, name);
-    bool gone = !spawner->config.confined || confined_is_gone(spawner, sandbox);
-    if (gone && group_remove(&spawner->groups, name) == 0) {
+    if (confined_is_gone(spawner, sandbox) && group_remove(&spawner->groups, name) == 0) {
         set_free(spawner, sandbox);
     } else if (now_ms() > sandbox->deadline_ms) {
         /* Retried by the timer for as long as it takes; the slot stays taken. No process is left, so whoever asked for
@@ -73,6 +79,7 @@ void sandbox_ended(struct spawner *spawner, uint32_t slot) {
         char name[GROUP_NAME_MAX];
         name_of(spawner, sandbox, name);
         struct report report = {.kind = REPORT_EXIT, .status = -1, .signal = SIGKILL};
+        if (sandbox->is_zygote && WIFEXITED(status)) report.status = WEXITSTATUS(status), report.signal = 0;
         bool oom = group_oom_kills(&spawner->groups, name) > sandbox->oom_kills;
         if (sandbox->answered) answer_exit(spawner, 0, id_of(spawner, sandbox), &report, oom);
         if (sandbox->failure.error == 0) fail_with(&sandbox->failure, "init ended", ESRCH);
@@ -84,32 +91,54 @@ void sandbox_ended(struct spawner *spawner, uint32_t slot) {
     remove_groups(spawner, sandbox);
 }
 
+/* While pid 1 is there to name it. Where it has ended by itself the kernel has taken the namespace down already. */
+static void keep_network(struct spawner *spawner, struct sandbox *sandbox) {
+    char path[64];
+    if (spawner->janitor < 0 || sandbox->reaped || sandbox->is_zygote || sandbox->awaits_fork) return;
+    if (sandbox->template) return; /* its owner is a function's user namespace */
+    snprintf(path, sizeof path, "/proc/%d/ns/net", sandbox->pid);
+    sandbox->net = open(path, O_RDONLY | O_CLOEXEC);
+}
+
+/* Version 1 keeps a kill pending while a group is frozen. Who froze it, the server by itself or through us, and whether
+ * anybody did, is not asked. */
+void thaw_to_end(struct spawner *spawner, struct sandbox *sandbox) {
+    char name[GROUP_NAME_MAX];
+    struct failure ignored;
+    name_of(spawner, sandbox, name);
+    group_freeze(&spawner->groups, name, false, &ignored);
+    sandbox->frozen = false;
+}
+
 void sandbox_kill(struct spawner *spawner, uint32_t slot, uint64_t serial) {
     struct sandbox *sandbox = &spawner->sandboxes[slot];
     if (serial && sandbox->dying_serial) answer_result(spawner, serial, id_of(spawner, sandbox), NULL, 0, NULL, 0);
     if (serial && !sandbox->dying_serial) sandbox->dying_serial = serial;
     if (sandbox->state == DYING || sandbox->state == STRAGGLER) return;
     enter_transit(spawner, sandbox);
+    tmp_no_longer_due(spawner, sandbox);
+    if (sandbox->state == ALIVE)
+        keep_network(spawner, sandbox);
+    else
+        spawner->births--;
     sandbox->state = DYING;
     sandbox->deadline_ms = now_ms() + REMOVE_MS_MAX;
     close_fd(&sandbox->listener);
     close_fd(&sandbox->log);
+    forks_lost(spawner, sandbox);
     egress_end(spawner, sandbox);
+    template_end(spawner, sandbox);
     forget_mount_points(sandbox);
-    if (sandbox->pid == 0) {
-        set_free(spawner, sandbox);
+    if (sandbox->pid == 0) { /* of a creation that did not come so far */
+        sandbox->reaped = true;
+        remove_groups(spawner, sandbox);
         return;
     }
     if (spawner->config.confined)
         unwatch(spawner, &sandbox->control); /* its keeper ends everyone first: nothing would end with it */
     else if (sandbox->pidfd >= 0)
         sys_pidfd_kill(sandbox->pidfd, SIGKILL);
-    if (sandbox->frozen) { /* v1 keeps the kill pending until it is thawed */
-        char name[GROUP_NAME_MAX];
-        struct failure ignored;
-        name_of(spawner, sandbox, name);
-        group_freeze(&spawner->groups, name, false, &ignored);
-    }
+    thaw_to_end(spawner, sandbox);
 }
 
 void sandbox_fail(struct spawner *spawner, struct sandbox *sandbox, const char *step, int error) {
@@ -120,41 +149,83 @@ void sandbox_fail(struct spawner *spawner, struct sandbox *sandbox, const char *
 
 /* ---- the beginning ---- */
 
-void sandbox_fill_pool(struct spawner *spawner) {
-    while (spawner->helpers >= 0 && spawner->pool_count + spawner->pool_asked < spawner->config.tmp_pool) {
+/* The one that has waited longest for its disc to be asked for. */
+static struct sandbox *find_due(struct spawner *spawner) {
+    struct sandbox *first = NULL;
+    for (uint32_t i = 0; i < spawner->in_transit; i++) {
+        struct sandbox *sandbox = &spawner->sandboxes[spawner->transit[i]];
+        if (sandbox->tmp_due && (!first || sandbox->serial < first->serial)) first = sandbox;
+    }
+    return first;
+}
+
+/* Few at once: whoever no longer waits when its turn comes is not asked for, and the queue is never full. */
+void sandbox_ask_tmp(struct spawner *spawner) {
+    while (spawner->helpers >= 0 && !spawner->pool_rests && spawner->pool_count + spawner->pool_asked < spawner->config.tmp_pool) {
         if (tmpdisk_ask(spawner->helpers, spawner->config.tmp_mb_default) != 0) return;
         spawner->pool_asked++;
     }
+    while (spawner->helpers >= 0 && spawner->tmp_due > 0 && spawner->tmp_asked < TMP_ASKED_MAX) {
+        struct sandbox *sandbox = find_due(spawner);
+        if (!sandbox || tmpdisk_ask(spawner->helpers, tmp_awaited(sandbox)) != 0) return;
+        tmp_no_longer_due(spawner, sandbox);
+        spawner->tmp_asked++;
+    }
+}
+
+/* One that is as new, or a new one. */
+static int find_group(struct spawner *spawner, struct sandbox *sandbox, struct failure *failure) {
+    char name[GROUP_NAME_MAX];
+    if (leaving_group(spawner, sandbox)) return limit(spawner, sandbox, &sandbox->limits, failure);
+    name_of(spawner, sandbox, name);
+    if (group_create(&spawner->groups, name, &sandbox->limits, failure) != 0) return -1;
+    sandbox->group = id_of(spawner, sandbox);
+    sandbox->in_force = sandbox->limits;
+    return 0;
 }
 
 static int spawn(struct spawner *spawner, struct sandbox *sandbox, int tmp, struct failure *failure) {
     char name[GROUP_NAME_MAX];
+    int pair[2] = {-1, -1}, group = -1, net = -1;
+    if (find_group(spawner, sandbox, failure) != 0) return -1;
     name_of(spawner, sandbox, name);
-    int pair[2] = {-1, -1}, group = -1;
-    if (group_create(&spawner->groups, name, &sandbox->limits, failure) != 0) return -1;
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0 ||
         fcntl(pair[0], F_SETFL, O_NONBLOCK) != 0) {
         fail(failure, "make the control socket");
         goto undo;
     }
     bool confined = spawner->config.confined;
+    if (!confined && !sandbox->is_zygote && !sandbox->template) net = leaving_net(spawner, sandbox);
     if (!confined && spawner->groups.version == 2 && (group = group_directory(&spawner->groups, name)) < 0) {
         fail(failure, "open the sandbox's cgroup");
         goto undo;
     }
+    int users = -1;
+    if (sandbox->template && (users = template_users(spawner, sandbox, failure)) < 0) goto undo;
     uint64_t flags = CLONE_NEWPID | (group >= 0 ? (uint64_t)CLONE_NEWCGROUP : 0);
-    pid_t pid = confined ? confined_fork(&sandbox->pidfd) : sys_clone3(flags, &sandbox->pidfd, group);
+    if (sandbox->is_zygote) flags = 0;
+    spawner->last_pid = spawner->last_pid < LAST_PID_MIN || spawner->last_pid >= LAST_PID_MAX ? LAST_PID_MIN
+                                                                                              : spawner->last_pid + 1;
+    pid_t pid = confined            ? confined_fork(&sandbox->pidfd)
+                : sandbox->template ? template_clone(spawner, sandbox, group, failure)
+                                    : sys_clone3(flags, &sandbox->pidfd, group);
     if (pid == 0) {
-        struct build build = {&spawner->config, &spawner->groups, name, pair[1], sandbox->image, tmp, sandbox->limits.tmp_mb,
-                              function_id(spawner, sandbox), spawner->packages};
+        struct build build = {.config = &spawner->config, .groups = &spawner->groups, .group = name, .control = pair[1],
+                              .net = net, .image = sandbox->image, .tmp = tmp, .tmp_mb = sandbox->limits.tmp_mb,
+                              .user = function_id(spawner, sandbox), .packages = spawner->packages,
+                              .last_pid = spawner->last_pid, .template = users,
+                              .inner = template_inner_id(spawner, sandbox)};
+        if (sandbox->is_zygote) zygote_main(&build);
         init_main(&build);
     }
+    close_fd(&users);
     if (pid < 0) {
         sandbox->pidfd = -1;
-        fail(failure, "clone");
+        if (failure->error == 0) fail(failure, "clone");
         goto undo;
     }
     close_fd(&group);
+    close_fd(&net);
     close_fd(&pair[1]);
     sandbox->pid = pid;
     sandbox->control = pair[0];
@@ -165,11 +236,11 @@ static int spawn(struct spawner *spawner, struct sandbox *sandbox, int tmp, stru
         watch(spawner, sandbox->pidfd, WATCH_PIDFD, slot) != 0)
         sandbox_fail(spawner, sandbox, "watch the sandbox", errno);
     return 0;
-undo:
+undo: /* the group goes the way of all that a sandbox leaves */
     close_fd(&group);
+    close_fd(&net);
     close_fd(&pair[0]);
     close_fd(&pair[1]);
-    group_remove(&spawner->groups, name);
     return -1;
 }
 
@@ -182,28 +253,34 @@ void sandbox_build(struct spawner *spawner, struct sandbox *sandbox, int tmp) {
 /* A mount of that size: from the pool, or -1 when it has to be made first. */
 int take_tmp(struct spawner *spawner, uint32_t tmp_mb) {
     if (tmp_mb != spawner->config.tmp_mb_default || spawner->pool_count == 0) return -1;
-    int tmp = spawner->pool[--spawner->pool_count];
-    sandbox_fill_pool(spawner);
-    return tmp;
+    spawner->pool_rests = false;
+    return spawner->pool[--spawner->pool_count]; /* another one is asked for at the end of this turn */
 }
 
 /* Have one made; the first that is ready goes to whoever waits for that size. */
-int order_tmp(struct spawner *spawner, uint32_t tmp_mb) {
+int order_tmp(struct spawner *spawner, struct sandbox *sandbox, uint32_t tmp_mb) {
     if (spawner->helpers < 0) return errno = EPIPE, -1;
-    if (tmp_mb != spawner->config.tmp_mb_default) return tmpdisk_ask(spawner->helpers, tmp_mb);
-    sandbox_fill_pool(spawner);
+    sandbox->tmp_due = tmp_mb != spawner->config.tmp_mb_default; /* else it is of those that the pool is filled with */
+    spawner->tmp_due += sandbox->tmp_due;
+    spawner->pool_rests = false;
     return 0;
 }
 
 void sandbox_create(struct spawner *spawner, const struct request *request) {
     struct failure failure = {"", 0};
-    bool confined = spawner->config.confined;
-    int image = confined ? confined_find_image(&spawner->config, request->image) : image_find(request->image);
-    struct sandbox *sandbox = NULL;
-    if (!limits_are_sane(&request->limits)) {
+    bool confined = spawner->config.confined, zygote = (request->flags & REQUEST_IS_ZYGOTE) != 0;
+    struct sandbox *sandbox = NULL, *template = request->op == OP_MAKE_COPY ? sandbox_find(spawner, request->sandbox) : NULL;
+    int image = template   ? template->image
+                : confined ? confined_find_image(&spawner->config, request->image)
+                           : image_find(request->image);
+    if (request->op == OP_MAKE_COPY && (!template || template->state != ALIVE || !template->holding)) {
+        fail_with(&failure, "find the template", ESRCH);
+    } else if (!limits_are_sane(&request->limits)) {
         fail_with(&failure, "read the limits", EINVAL);
     } else if (image < 0) {
         fail_with(&failure, "find the image", ENOENT);
+    } else if (zygote && (confined || spawner->config.rootless)) {
+        fail_with(&failure, "make a place for a zygote", EOPNOTSUPP);
     } else {
         for (uint32_t i = 0; i < spawner->count && !sandbox; i++) {
             struct sandbox *candidate = &spawner->sandboxes[(spawner->next_slot + i) % spawner->count];
@@ -217,21 +294,25 @@ void sandbox_create(struct spawner *spawner, const struct request *request) {
     }
     uint32_t generation = sandbox->generation ? sandbox->generation : 1;
     *sandbox = (struct sandbox){.state = WAITING_TMP, .generation = generation, .pidfd = -1, .control = -1, .mounts = -1,
-                                .task = -1, .opt = -1, .tmp = -1, .listener = -1, .log = -1, .gate = {-1, -1, -1},
-                                .policy = -1, .held = {-1, -1}, .image = image,
-                                .op = OP_CREATE, .serial = request->serial, .limits = request->limits,
+                                .task = -1, .opt = -1, .tmp = -1, .listener = -1, .log = -1, .forks = -1,
+                                .is_zygote = zygote, .gate = {-1, -1, -1}, .policy = -1, .held = {-1, -1}, .net = -1,
+                                .image = image, .copier = -1, .template = template ? request->sandbox : 0,
+                                .may_hold = (request->flags & REQUEST_MAY_HOLD) != 0,
+                                .op = request->op, .serial = request->serial, .limits = request->limits,
                                 .deadline_ms = now_ms() + BUILD_MS_MAX};
     spawner->next_slot = slot_of(spawner, sandbox) + 1; /* a slot's user ids rest as long as possible */
     spawner->busy++;
+    spawner->births++;
+    spawner->made++;
     enter_transit(spawner, sandbox);
-    if (!spawner->config.tmp_disk) {
+    if (!spawner->config.tmp_disk || zygote) {
         sandbox_build(spawner, sandbox, -1);
         return;
     }
     int tmp = take_tmp(spawner, request->limits.tmp_mb);
     if (tmp >= 0)
         sandbox_build(spawner, sandbox, tmp);
-    else if (order_tmp(spawner, request->limits.tmp_mb) != 0)
+    else if (order_tmp(spawner, sandbox, request->limits.tmp_mb) != 0)
         sandbox_fail(spawner, sandbox, "order a /tmp", errno);
 }
 
@@ -246,9 +327,13 @@ int sandbox_timer(struct spawner *spawner) {
         struct sandbox *sandbox = &spawner->sandboxes[spawner->transit[i]];
         if ((sandbox->state == BUILDING || sandbox->state == WAITING_TMP) && now > sandbox->deadline_ms)
             sandbox_fail(spawner, sandbox, "build in time", ETIMEDOUT);
+        else if (sandbox->state == ALIVE && sandbox->op == OP_FORK && now > sandbox->deadline_ms)
+            fork_failed(spawner, sandbox, "fork in time", ETIMEDOUT);
         else if (sandbox->state == DYING && !sandbox->reaped && spawner->config.confined &&
                  now > sandbox->deadline_ms + KEEPER_MS_MAX)
             sys_pidfd_kill(sandbox->pidfd, SIGKILL);
+        else if (sandbox->state == DYING && !sandbox->reaped && now > sandbox->deadline_ms)
+            thaw_to_end(spawner, sandbox); /* the server may have frozen it once more */
         else if (sandbox->state == DYING && sandbox->reaped)
             remove_groups(spawner, sandbox);
         else if (sandbox->state == STRAGGLER && now > sandbox->deadline_ms)

@@ -18,6 +18,7 @@
 #include "denied.h"
 
 #define INSTRUCTIONS_MAX 512
+#define DENIED_MAX 128u
 #define NAMESPACE_FLAGS 0x7E020000u /* NEWNS NEWCGROUP NEWUTS NEWIPC NEWUSER NEWPID NEWNET */
 #define NEWTIME_FLAG 0x80u          /* only clone3 and unshare take it: both are closed */
 #define OFFSET_NR 0u
@@ -28,8 +29,8 @@
 #define DENY (SECCOMP_RET_ERRNO | EPERM)
 #define UNKNOWN (SECCOMP_RET_ERRNO | ENOSYS)
 
-static struct sock_filter program[INSTRUCTIONS_MAX];
-static unsigned short length;
+static struct sock_filter program[INSTRUCTIONS_MAX], forkers[INSTRUCTIONS_MAX];
+static unsigned short length, forkers_length;
 
 static void emit(uint16_t code, uint32_t k, uint8_t jump_true, uint8_t jump_false) {
     if (length >= INSTRUCTIONS_MAX) return; /* build() sees a full program and refuses it */
@@ -57,7 +58,12 @@ static void tree(const uint32_t *numbers, uint32_t count) {
     tree(numbers + half, count - half);
 }
 
-static int build(const struct call_table *calls) {
+/* forks: for a zygote, which enters namespaces and is born into groups; what it forks loads the other one on top. */
+static int build(const struct call_table *calls, bool forks) {
+    uint32_t denied[DENIED_MAX], denied_count = 0;
+    if (calls->denied_count > DENIED_MAX) return errno = E2BIG, -1;
+    for (uint32_t i = 0; i < calls->denied_count; i++)
+        if (!forks || calls->denied[i] != calls->setns) denied[denied_count++] = calls->denied[i];
     length = 0;
     load(OFFSET_ARCH);
     skip_unless_equal(calls->audit_arch, 1);
@@ -67,7 +73,7 @@ static int build(const struct call_table *calls) {
     emit(BPF_JMP | BPF_JGT | BPF_K, HIGHEST_REVIEWED, 0, 1); /* x32 numbers (0x40000000 and up) are among these */
     answer(UNKNOWN);
     skip_unless_equal(calls->clone3, 1); /* libc falls back to clone, whose flags a filter can see */
-    answer(UNKNOWN);
+    answer(forks ? ALLOW : UNKNOWN);
 
     skip_unless_equal(calls->clone, 4);
     load(OFFSET_ARG(0));
@@ -94,7 +100,7 @@ static int build(const struct call_table *calls) {
     answer(DENY);
 
     load(OFFSET_NR);
-    tree(calls->denied, calls->denied_count);
+    tree(denied, denied_count);
     if (length < INSTRUCTIONS_MAX) return 0;
     errno = E2BIG;
     return -1;
@@ -114,7 +120,10 @@ int seccomp_prepare(struct failure *failure) {
 #else
 #error "no system call table for this architecture: add one to denied.h"
 #endif
-    return build(calls) == 0 ? 0 : fail(failure, "build the filter");
+    if (build(calls, true) != 0) return fail(failure, "build the forkers' filter");
+    memcpy(forkers, program, sizeof program);
+    forkers_length = length;
+    return build(calls, false) == 0 ? 0 : fail(failure, "build the filter");
 }
 
 int seccomp_load(void) {
@@ -122,9 +131,20 @@ int seccomp_load(void) {
     return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0u, &filter);
 }
 
-int seccomp_dump(const char *architecture) {
+int seccomp_load_forkers(void) {
+    struct sock_fprog filter = {forkers_length, forkers};
+    return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0u, &filter);
+}
+
+uint32_t seccomp_copy(uint64_t *instructions, uint32_t most) {
+    if (length > most) return 0;
+    memcpy(instructions, program, length * sizeof program[0]);
+    return length;
+}
+
+int seccomp_dump(const char *architecture, bool forks) {
     const struct call_table *calls = find_table(architecture);
-    if (!calls || build(calls) != 0) return 1;
+    if (!calls || build(calls, forks) != 0) return 1;
     size_t size = sizeof program[0] * length;
     return write(1, program, size) == (ssize_t)size ? 0 : 1;
 }

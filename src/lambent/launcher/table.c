@@ -3,7 +3,9 @@
 #include "table.h"
 
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
+#include <sys/wait.h>
 
 uint64_t id_of(const struct spawner *spawner, const struct sandbox *sandbox) {
     return (uint64_t)sandbox->generation << 32 | (uint64_t)(sandbox - spawner->sandboxes + 1);
@@ -14,7 +16,15 @@ uint32_t slot_of(const struct spawner *spawner, const struct sandbox *sandbox) {
 }
 
 void name_of(const struct spawner *spawner, const struct sandbox *sandbox, char name[GROUP_NAME_MAX]) {
-    snprintf(name, GROUP_NAME_MAX, "s-%" PRIx64, id_of(spawner, sandbox));
+    snprintf(name, GROUP_NAME_MAX, "s-%" PRIx64, sandbox->group ? sandbox->group : id_of(spawner, sandbox));
+}
+
+int limit(struct spawner *spawner, struct sandbox *sandbox, const struct limits *limits, struct failure *failure) {
+    char name[GROUP_NAME_MAX];
+    name_of(spawner, sandbox, name);
+    int result = group_limit(&spawner->groups, name, &sandbox->in_force, limits, failure);
+    sandbox->in_force = result == 0 ? *limits : (struct limits){.cpu_quota_us = UINT32_MAX};
+    return result;
 }
 
 struct sandbox *sandbox_find(struct spawner *spawner, uint64_t id) {
@@ -64,4 +74,20 @@ void forget_mount_points(struct sandbox *sandbox) {
     close_fd(&sandbox->task);
     close_fd(&sandbox->opt);
     close_fd(&sandbox->tmp);
+}
+
+uint32_t tmp_awaited(const struct sandbox *sandbox) {
+    if (sandbox->state == WAITING_TMP) return sandbox->limits.tmp_mb;
+    return sandbox->state == ALIVE && sandbox->op == OP_BIND ? sandbox->request.limits.tmp_mb : 0;
+}
+
+void tmp_no_longer_due(struct spawner *spawner, struct sandbox *sandbox) {
+    spawner->tmp_due -= sandbox->tmp_due;
+    sandbox->tmp_due = false;
+}
+
+/* By force, since one that does not read does not see that it is to end. */
+void end_child(pid_t *pid) {
+    if (*pid > 0 && kill(*pid, SIGKILL) == 0) waitpid(*pid, NULL, 0);
+    *pid = 0;
 }

@@ -12,7 +12,9 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/loop.h>
+#include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -20,6 +22,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -38,6 +41,7 @@ struct loop_config {
 #define STOP_MS_MAX 3000
 #define STOP_PAUSE_NS 500000
 #define LOOP_TRIES_MAX 16
+#define OWN_INODES 10u /* of an empty ext4, its root among them */
 #define SET_FLAG 0u
 #define SET_STRING 1u
 #define CREATE 6u
@@ -192,11 +196,18 @@ static int make_one(const struct config *config, int scratch, uint32_t tmp_mb, s
     return mounted;
 }
 
+/* Whether a function left files, or so it seems. */
+static bool holds_files(int mount) {
+    struct statfs facts;
+    return fstatfs(mount, &facts) != 0 || facts.f_files - facts.f_ffree > OWN_INODES;
+}
+
 /* The last reference of an image nobody will read again: without the shutdown everything a function left in /tmp would
- * first be written to disk. */
+ * first be written to disk. Where it left nothing there is nothing to write, and the kernel need not report an alert on the
+ * machine's console, which takes it a third of a millisecond where that is a serial line. */
 static void discard(int mount) {
     uint32_t without_flushing = 2;
-    int inside = openat(mount, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int inside = holds_files(mount) ? openat(mount, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
     if (inside >= 0) ioctl(inside, _IOR('X', 125, uint32_t) /* EXT4_IOC_SHUTDOWN */, &without_flushing);
     close_fd(&inside);
     close(mount);
@@ -204,19 +215,21 @@ static void discard(int mount) {
 
 static _Noreturn void helper(const struct config *config, int socket) {
     prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-    prctl(PR_SET_NAME, "lambent-tmp", 0, 0, 0);
     keep_only(&socket, 1);
     /* Before the drop: the scratch is root's own, but the directories above it are the server's and closed to others. */
     int scratch = open(config->scratch, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     /* Mounting and loop devices ask for SYS_ADMIN alone; no_new_privs keeps mke2fs from getting root's others back. */
     if (sys_capset(1ull << CAP_SYS_ADMIN) != 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) _exit(1);
+    prctl(PR_SET_NAME, "lambent-tmp", 0, 0, 0);
     for (;;) {
         uint32_t tmp_mb;
         int used;
         size_t count;
         if (receive_message(socket, &tmp_mb, sizeof tmp_mb, &used, 1, &count) != (ssize_t)sizeof tmp_mb) _exit(0);
         if (count > 0) {
+            struct tmp_ready done = {.tmp_mb = 0};
             discard(used);
+            if (send_message(socket, &done, sizeof done, NULL, 0) != 0) _exit(0);
             continue;
         }
         struct failure failure = {"", 0};
@@ -241,12 +254,25 @@ int tmpdisk_start(const struct config *config, struct failure *failure) {
     return pair[0];
 }
 
-int tmpdisk_ask(int helpers, uint32_t tmp_mb) { return send_message(helpers, &tmp_mb, sizeof tmp_mb, NULL, 0); }
+/* Helpers wait until their answers are read; were they waited for, too, all would wait for ever. */
+int tmpdisk_ask(int helpers, uint32_t tmp_mb) { return offer_message(helpers, &tmp_mb, sizeof tmp_mb, NULL, 0); }
 
-void tmpdisk_release(int helpers, int *mount) {
+int tmpdisk_release(int helpers, int mount) {
     uint32_t nothing = 0;
-    if (*mount >= 0 && helpers >= 0) send_message(helpers, &nothing, sizeof nothing, mount, 1);
-    close_fd(mount);
+    return offer_message(helpers, &nothing, sizeof nothing, &mount, 1);
+}
+
+int tmpdisk_release_by(int helpers, int mount, int64_t until_ms) {
+    while (tmpdisk_release(helpers, mount) != 0) {
+        int64_t left_ms = until_ms - now_ms();
+        struct pollfd either = {helpers, POLLIN | POLLOUT, 0};
+        if (errno != EAGAIN || left_ms <= 0 || poll(&either, 1, (int)left_ms) < 0) return -1;
+        struct tmp_ready ready;
+        int made = -1;
+        if (either.revents & POLLIN && tmpdisk_take(helpers, &ready, &made) < 0) return -1;
+        close_fd(&made);
+    }
+    return 0;
 }
 
 int tmpdisk_take(int helpers, struct tmp_ready *ready, int *mount) {

@@ -4,6 +4,8 @@
  * their namespaces, loop devices with their last mount. Directories of cgroups do not, and confined functions do not
  * either, should their keepers have been killed too. It keeps two capabilities, KILL
  * for who is still in them and DAC_OVERRIDE, because the top of a hierarchy is writable by nobody (mode 0555).
+ *
+ * Until it has ended the next life waits (take_turn in main.c): its groups have the same names.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -19,18 +21,18 @@
 #define KEEPERS_MS_MAX 500 /* keepers hear of the spawner's end as the warden does, and do it themselves */
 
 static _Noreturn void wait_and_sweep(const struct spawner *spawner, int lifeline) {
-    int kept[2 * HIERARCHIES_MAX + 1] = {lifeline};
-    size_t count = 1;
+    int kept[2 * HIERARCHIES_MAX + 2] = {lifeline, spawner->turn};
+    size_t count = 2;
     for (uint32_t i = 0; i < spawner->groups.count && count < 15; i++) {
         kept[count++] = spawner->groups.at[i].fd;
         kept[count++] = spawner->groups.at[i].above;
     }
     setsid();
-    prctl(PR_SET_NAME, "lambent-warden", 0, 0, 0);
     keep_only(kept, count);
     uint64_t rights = 1ull << CAP_KILL | 1ull << CAP_DAC_OVERRIDE;
     if (spawner->config.confined) rights |= 1ull << CAP_SETUID | 1ull << CAP_SETGID | 1ull << CAP_FOWNER;
     if (sys_capset(rights) != 0) _exit(1);
+    prctl(PR_SET_NAME, "lambent-warden", 0, 0, 0);
     char nothing;
     while (read(lifeline, &nothing, 1) < 0 && errno == EINTR) continue;
     groups_sweep(&spawner->groups, true);
