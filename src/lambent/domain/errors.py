@@ -96,6 +96,18 @@ class ResourceNotReady(LambentError):
     """The function's resources are being restored."""
 
 
+class SnapStartFailed(LambentError):
+    """A hook that runs after the restore raised, or what was restored ended."""
+
+
+class SnapStartTimedOut(LambentError):
+    """What was restored did not ask for an event in time."""
+
+
+class SnapStartRegenerationFailed(LambentError):
+    """There is no template (any more), and none could be made."""
+
+
 class CodeSigningConfigNotFound(ResourceNotFound):
     """The code signing configuration does not exist."""
 

@@ -158,7 +158,10 @@ def _answer(operator: str, key: str, values: list[str], context: Mapping[str, st
     test, is_negated = known
     if value is None:
         return is_negated or operator.endswith("IfExists")
-    return any(test(one, value) for one in values) != is_negated
+    try:
+        return any(test(one, value) for one in values) != is_negated
+    except ValueError:  # a network that is none
+        return None
 
 
 def _text(value: Any) -> str:
@@ -179,6 +182,12 @@ def _is_arn_like(pattern: str, value: str) -> bool:
     return len(wanted) == len(given) == 6 and all(map(matches, wanted, given))
 
 
+def _is_in_network(network: str, address: str) -> bool:
+    from ipaddress import ip_address, ip_network  # by itself: few policies ask, and every start imports this module
+
+    return ip_address(address) in ip_network(network, strict=False)
+
+
 _OPERATORS: dict[str, tuple[Callable[[str, str], bool], bool]] = {
     "StringEquals": (_is_equal, False),
     "StringNotEquals": (_is_equal, True),
@@ -191,5 +200,7 @@ _OPERATORS: dict[str, tuple[Callable[[str, str], bool], bool]] = {
     "ArnNotEquals": (_is_arn_like, True),
     "ArnNotLike": (_is_arn_like, True),
     "Bool": (_is_same_word, False),
+    "IpAddress": (_is_in_network, False),
+    "NotIpAddress": (_is_in_network, True),
 }
 """Operator → its test of (what the policy wants, what there is), and whether it asks for the contrary."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+from typing import Any
 
 import orjson
 
+from ..domain.limits import INVOKE_RESPONSE_BYTES_MAX, STREAM_RESPONSE_BYTES_MAX
 from ..sandbox.port import Exit
 
 _SIGNALS = {
@@ -40,6 +42,18 @@ def timed_out(request_id: str, timeout_s: float) -> bytes:
     return document("Sandbox.Timedout", request_id, f"Task timed out after {timeout_s:.2f} seconds")
 
 
+def describe_init(kind: str, detail: Any, request_id: str) -> tuple[str, bytes]:
+    """(error type, document) of an init phase that did not end in `ready`.
+
+    detail: with `error` these two, as the runtime said them; with `refused` and `extension` (error type, text); with `exit`
+    how the program ended."""
+    if kind == "error":
+        error_type, body = detail
+        return error_type, body
+    error_type, text = detail if kind in ("refused", "extension") else describe_exit(detail)
+    return error_type, document(error_type, request_id, text)
+
+
 def describe_exit(exit_: Exit) -> tuple[str, str]:
     """(error type, text) of a runtime process that ended while a result was awaited."""
     if exit_.error:
@@ -65,10 +79,29 @@ def describe_exec(error: int, path: str = "/var/task/bootstrap") -> tuple[str, s
     return "Runtime.InvalidEntrypoint", f"fork/exec {path}: errno {error}"
 
 
+def describe_extension_exit(name: str, exit_: Exit) -> tuple[str, str]:
+    """(error type, text) of an external extension that ended, or never ran, while its environment was to go on."""
+    if exit_.error:
+        _, text = describe_exec(exit_.error, f"/opt/extensions/{name}")
+        return "Extension.LaunchError", text
+    if exit_.signal is not None:
+        return "Extension.Crash", f"signal: {_SIGNALS.get(exit_.signal, f'signal {exit_.signal}')}"
+    return "Extension.Crash", f"exit status {exit_.status}" if exit_.status else "exit code 0"
+
+
+def launch_error_type(error: int) -> str:
+    """How the log calls the reason why an extension could not be executed."""
+    return "PermissionDenied" if error == errno.EACCES else "UnknownError"
+
+
 NO_BOOTSTRAP = ("Runtime.InvalidEntrypoint", "Couldn't find valid bootstrap(s): [/var/task/bootstrap /opt/bootstrap]")
-RESPONSE_TOO_LARGE = orjson.dumps(
-    {
-        "errorMessage": "Response payload size exceeded maximum allowed payload size (6291556 bytes).",
-        "errorType": "Function.ResponseSizeTooLarge",
-    }
-)
+
+
+def _too_large(bytes_max: int) -> bytes:
+    text = f"Response payload size exceeded maximum allowed payload size ({bytes_max} bytes)."
+    return orjson.dumps({"errorMessage": text, "errorType": "Function.ResponseSizeTooLarge"})
+
+
+RESPONSE_TOO_LARGE = _too_large(INVOKE_RESPONSE_BYTES_MAX)
+STREAM_TOO_LARGE = _too_large(STREAM_RESPONSE_BYTES_MAX)
+"""What a streamed response ends with that exceeds what may be streamed."""

@@ -11,12 +11,24 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ..domain.egress import NOWHERE, Egress
+from ..domain.limits import MEMORY_MB_PER_VCPU, RUNTIME_DESCRIPTORS_MAX, RUNTIME_PROCESSES_MAX
 from ..functions.model import FunctionVersion
-from ..sandbox.port import Sandbox
+from ..sandbox.port import Binding, Limits, Sandbox
 from ..telemetry.attempt import Origin
-from .channel import RuntimeChannel, RuntimeSink
+from .channel import ExtensionFacts, ExtensionsChannel, ExtensionsSink, RuntimeChannel, RuntimeSink
 
 FRAMES, HTTP = "frames", "http"
+
+
+@dataclass(frozen=True, slots=True)
+class ExtensionProgram:
+    """A program in /opt/extensions, started before the runtime."""
+
+    name: str
+    """Its base name, under which it registers."""
+    argv: Sequence[str]
+    env: Mapping[str, str]
+    cwd: str = "/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +42,8 @@ class StartPlan:
     cwd: str = "/var/task"
     refusal: tuple[str, str] | None = None
     """(error type, text) when it is known beforehand that nothing can be executed: no bootstrap in the package."""
+    extensions: Sequence[ExtensionProgram] = ()
+    """In the order in which they are started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +61,8 @@ class Blueprint:
     """What may wait in blanks of this image for one of these environments; None: each starts a program of its own."""
     egress: Egress = NOWHERE
     """Where its environments may connect to."""
+    no_copies: str | None = "its runtime can't be copied"
+    """Why no initialised runtime of this version could be copied, in words; None: one can."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +72,33 @@ class WaitingProgram:
     argv: Sequence[str]
     env: Mapping[str, str]
     cwd: str = "/"
+    zygote: str = ""
+    """Name of the zygote that may fork itself for it, and says who shares one; empty: each is started by itself."""
+    fork_object: str = ""
+    """Path, in the image, of what a zygote loads."""
+
+
+def limits_of(version: FunctionVersion) -> Limits:
+    """What an environment of a version may use."""
+    configuration = version.configuration
+    return Limits(
+        memory_mb=configuration.memory_mb,
+        cpu_vcpus=configuration.memory_mb / MEMORY_MB_PER_VCPU,
+        processes_max=RUNTIME_PROCESSES_MAX,
+        descriptors_max=RUNTIME_DESCRIPTORS_MAX,
+        tmp_mb=configuration.ephemeral_mb,
+    )
+
+
+def binding_of(version: FunctionVersion, blueprint: Blueprint) -> Binding:
+    """What a blank gets to become an environment of a version: at full speed, since an init follows."""
+    return Binding(
+        version.code.digest,
+        version.configuration.opt,
+        limits_of(version),
+        is_full_speed=True,
+        egress=blueprint.egress,
+    )
 
 
 class Blueprints(Protocol):
@@ -70,6 +113,9 @@ class RuntimeMissing(Exception):
 class Door(Protocol):
     """The listener of one sandbox, being served."""
 
+    on_runtime: Callable[[], None] | None
+    """Called when a runtime speaks HTTP in an environment that has no channel for it: who hears it may open one."""
+
     def close(self) -> None:
         """Stop serving and close connections; idempotent."""
 
@@ -80,13 +126,28 @@ class Carriers(Protocol):
     def open_frames(self, sink: RuntimeSink) -> tuple[RuntimeChannel, socket.socket]:
         """A channel over a socketpair, and the runtime's end of it."""
 
-    def adopt_frames(self, sink: RuntimeSink, ours: socket.socket, env: Mapping[str, str], cwd: str) -> RuntimeChannel:
+    def assignment(self, env: Mapping[str, str], cwd: str) -> bytes:
+        """What tells a runtime that waits which function it becomes."""
+
+    def adopt_frames(self, sink: RuntimeSink, ours: socket.socket, assignment: bytes) -> RuntimeChannel:
         """A channel over our end of a socketpair at whose other end a runtime waits; it is told what it becomes."""
+
+    def restore_frames(self, sink: RuntimeSink, ours: socket.socket) -> RuntimeChannel:
+        """A channel over our end of a socketpair at whose other end a copy of a template waits; it is told to go on."""
 
     def open_http(self, sink: RuntimeSink, sandbox: Sandbox, door: Door) -> RuntimeChannel:
         """A channel over the Runtime API on the sandbox's listener, for one life of its runtime."""
 
-    def open_door(self, sandbox: Sandbox, origin: Origin, version: FunctionVersion) -> Door:
+    def open_extensions(
+        self, sink: ExtensionsSink, door: Door, facts: ExtensionFacts, external: Sequence[str]
+    ) -> ExtensionsChannel:
+        """The Extensions API on the sandbox's listener, for one life of its runtime. external: names of the programs that
+        are started, and have to register."""
+
+    def open_door(
+        self, sandbox: Sandbox, origin: Origin, version: FunctionVersion, *, is_template: bool = False
+    ) -> Door:
         """Serve the sandbox's listener: the platform's endpoint, and the Runtime API once a channel is opened.
 
-        The environment's credentials are in force from here until the door is closed."""
+        The environment's credentials are in force from here until the door is closed. What a template gets of them is
+        to be asked for anew in its copies, and says so."""

@@ -1,7 +1,7 @@
 """The pool of one function version: who is idle, who is starting, who waits. Bookkeeping only; nothing here awaits.
 
-A request takes an idle provisioned environment, else the most recently used idle one. Without one it waits, first come
-first served, and every waiting request beyond the environments already starting, or being reset, asks for one more.
+A request takes an idle provisioned environment, else the most recently used idle one; one that exceeds what provisioned
+environments may be asked for takes an idle one that is not. Without one it waits, first come first served, and every waiting request beyond the environments already starting, or being reset, asks for one more.
 Whichever environment is free first serves the longest waiting request, whoever asked for it; the one that comes later
 stays as a spare. Nobody counts on a provisioned one that is still starting: it may take minutes, and may fail.
 """
@@ -65,6 +65,10 @@ class Pool(Generic[E, W]):
             return self.provisioned.pop()
         return self._idle.pop() if self._idle else None
 
+    def lease_on_demand(self) -> E | None:
+        """The same, never a provisioned one."""
+        return self._idle.pop() if self._idle else None
+
     def wait(self, work: W) -> int:
         """Queue work; answers how many environments must be started so that everybody waiting gets one."""
         self.waiting.append(work)
@@ -115,8 +119,8 @@ class Pool(Generic[E, W]):
 
     @property
     def needs_environment(self) -> bool:
-        """Whether one more request would have to start an environment."""
-        return not self._idle and not self.provisioned and self.missing >= 0
+        """Whether one more request would have to start an environment, unless it runs on an idle provisioned one."""
+        return not self._idle and self.missing >= 0
 
     def leave(self, environment: E) -> None:
         """An environment stops, whatever it was doing."""

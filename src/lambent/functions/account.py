@@ -40,8 +40,8 @@ class Usage:
 
 
 class Accounts:
-    """Usage by scope. A change is counted in the step that decides it and taken back if its write fails, so that two
-    changes decided side by side never exceed a limit together."""
+    """Usage by scope. What a change adds is counted in the step that decides it and taken back if its write fails; what it
+    frees is free when it is written. So changes decided side by side never exceed a limit together, whichever fails."""
 
     def __init__(self, limits: AccountLimits, other_code_bytes: Callable[[Scope], int] = lambda _: 0) -> None:
         """other_code_bytes: what else the account keeps of code: its layers."""
@@ -74,6 +74,27 @@ class Accounts:
                 usage.functions += sign
                 usage.code_bytes += sign * function.code_bytes
                 usage.set_aside += sign * function.set_aside
+
+    def claim(self, old: Function | None, new: Function | None) -> None:
+        """Count what `new` has more than `old`: before it is written."""
+        self._count(old, new, lambda growth: max(growth, 0))
+
+    def release(self, old: Function | None, new: Function | None) -> None:
+        """Count what `new` has less than `old`: after it was written."""
+        self._count(old, new, lambda growth: min(growth, 0))
+
+    def give_back(self, old: Function | None, new: Function | None) -> None:
+        """Undo `claim`: `new` was not written."""
+        self._count(old, new, lambda growth: -max(growth, 0))
+
+    def _count(self, old: Function | None, new: Function | None, part: Callable[[int], int]) -> None:
+        some = new or old
+        if some is None:
+            return
+        usage = self._usage.setdefault(some.ref.scope, Usage())
+        usage.functions += part((new is not None) - (old is not None))
+        usage.code_bytes += part((0 if new is None else new.code_bytes) - (0 if old is None else old.code_bytes))
+        usage.set_aside += part((0 if new is None else new.set_aside) - (0 if old is None else old.set_aside))
 
     def code_bytes(self, scope: Scope) -> int:
         """Archive bytes of all code that the account keeps in the region, layers included."""

@@ -26,6 +26,10 @@ EGRESS_VARIABLE = "LAMBENT_NETWORK_EGRESS"
 EGRESS_LIST_VARIABLE = "LAMBENT_NETWORK_ALLOW"
 """And the list, with `listed`."""
 
+WEB_ADAPTER_VARIABLE = "LAMBENT_WEB_ADAPTER"
+"""Environment variable that makes a web application or server of the package the function."""
+WEB_ADAPTERS = ("asgi", "wsgi", "port")
+
 UNQUALIFIED = ""
 """Key of what belongs to a function as named without a qualifier."""
 
@@ -164,6 +168,11 @@ class Configuration:
         return None if self.environment is None else self.environment.get(RUNTIME_CLIENT_VARIABLE)
 
     @property
+    def web_adapter(self) -> str | None:
+        """How a web application of the package is the function: asgi, wsgi or port; None: it is a handler."""
+        return self.variables.get(WEB_ADAPTER_VARIABLE)
+
+    @property
     def is_preloaded(self) -> bool:
         """Whether a runtime that waits may serve; else each environment starts an interpreter of its own."""
         return self.variables.get(PRELOAD_VARIABLE) != "off"
@@ -215,11 +224,23 @@ class FunctionVersion:
     """Successful, InProgress or Failed; None while the first creation is pending."""
     update_reason: str | None = None
     update_reason_code: str | None = None
+    snapshot_refusal: str | None = None
+    """Why no snapshot is kept of a version that asked for one; None: one is, or none was asked for."""
 
     @property
     def arn(self) -> str:
         """The qualified ARN, also for $LATEST."""
         return self.ref.arn(self.version)
+
+    @property
+    def is_snapshotted(self) -> bool:
+        """Its environments come from a snapshot, where one can be kept."""
+        return self.version != LATEST and self.configuration.snap_start == "PublishedVersions"
+
+    @property
+    def awaits_snapshot(self) -> bool:
+        """Published, and its snapshot is still being taken."""
+        return self.state == "Pending" and self.is_snapshotted
 
     @property
     def is_settled(self) -> bool:

@@ -209,20 +209,30 @@ def check_code_hash(function: Function, sha256_base64: str | None) -> None:
         )
 
 
-def settled(function: Function, stamp: Stamp, runtimes: RuntimeChoice) -> Function:
-    """The function with everything under way brought to its end, or as it is when nothing is under way."""
+def settled(function: Function, stamp: Stamp, runtimes: RuntimeChoice, *, snapshots: bool = False) -> Function:
+    """The function with everything under way brought to its end, or as it is when nothing is under way.
+
+    snapshots: who takes them tells their outcome; versions that wait for one stay as they are, unless their runtime is
+    not here at all.
+    """
     latest, serving = function.latest, function.serving
     if not latest.is_settled:
         latest = replace(_outcome(latest, serving is None, runtimes), revision_id=stamp.new_revision())
         if latest.update_status == "Successful":
             serving = None
     versions = {
-        number: version if version.is_settled else _outcome(version, True, runtimes)
+        number: version if _stays(version, runtimes, snapshots) else _outcome(version, True, runtimes)
         for number, version in function.versions.items()
     }
     if latest is function.latest and all(versions[number] is one for number, one in function.versions.items()):
         return function
     return replace(function, latest=latest, serving=serving, versions=versions)
+
+
+def _stays(version: FunctionVersion, runtimes: RuntimeChoice, snapshots: bool) -> bool:
+    if snapshots and version.awaits_snapshot:
+        return missing(version.configuration, runtimes) is None
+    return version.is_settled
 
 
 def revived(function: Function, stamp: Stamp, runtimes: RuntimeChoice) -> Function:

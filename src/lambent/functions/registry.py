@@ -3,7 +3,7 @@
 A function is at rest until it is first asked for: known by name, counted, and otherwise as the store keeps it. Those
 about which a start has something to do are awake from the start.
 
-Memory is what the store holds (or is about to: usage counts a change from the moment it is decided). Writes are
+Memory is what the store holds (or is about to: usage counts what a change adds from the moment it is decided). Writes are
 conditional on the stored revision; losing a race means deciding again from what the winner left.
 """
 
@@ -46,6 +46,8 @@ class Registry:
         self._names: Listing[Scope] = Listing()
         self._signed: Listing[tuple[str, Scope]] = Listing()
         """Functions that have a code signing configuration, by its ARN."""
+        self._urls: dict[str, _Key] = {}
+        """Whose function URL it is, by its id."""
         self._asleep: dict[_Key, object] = {}
         self.packages = PackageUse()
         """The packages that functions run."""
@@ -63,7 +65,7 @@ class Registry:
     def _load(self) -> None:
         scope = Scope("", "")
         for account, region, name, summary, stored in self._store.load():
-            generation, code_bytes, is_restless, packages, code_signing_arn = summary
+            generation, code_bytes, is_restless, packages, code_signing_arn, urls = summary
             if region != scope.region or account != scope.account:
                 scope = Scope(intern(account), intern(region))
             self._names.append(scope, name)
@@ -73,6 +75,8 @@ class Registry:
             if generation > self.generation:
                 self.generation = generation
             key = scope.account, scope.region, name
+            for url in urls:
+                self._urls[url] = key
             if is_restless:
                 ref = FunctionRef(*key)
                 self._functions[key] = self._store.wake(ref, stored)
@@ -134,6 +138,14 @@ class Registry:
         """Whether some function has this code signing configuration."""
         return any(one == arn for one, _ in self._signed)
 
+    def url(self, id: str) -> tuple[Function, str] | None:
+        """The function that has a function URL, and the key of the URL's configuration; None: nobody has it."""
+        key = self._urls.get(id)
+        function = None if key is None else self._functions.get(key) or self._woken(key)
+        if function is None:
+            return None
+        return next(((function, qualifier) for qualifier, url in function.urls.items() if url.id == id), None)
+
     def subscribe(self, listener: Callable[[Change], None]) -> None:
         self._listeners.append(listener)
 
@@ -151,19 +163,20 @@ class Registry:
                 return old
             if old is not None and new is not None:
                 new = replace(new, revision=old.revision + 1)
-            self.accounts.move(old, new)
+            self.accounts.claim(old, new)
             try:
                 await self._store_one(old, new)
             except BaseException as error:
-                self.accounts.move(new, old)
+                self.accounts.give_back(old, new)
                 if not isinstance(error, LostRace):
                     raise
                 await self._look_again(ref, old)
                 continue
             if self._functions.get(key) is old:
+                self.accounts.release(old, new)
                 self._install(key, old, new)
             else:
-                self.accounts.move(new, old)  # somebody has read our write back from the store already
+                self.accounts.give_back(old, new)  # somebody has read our write back from the store already
             return new
         raise ServiceFault(f"{ref.arn()} changes faster than it can be written")
 
@@ -204,6 +217,13 @@ class Registry:
                 self._signed.remove((before, scope), name)
             if after is not None:
                 self._signed.add((after, scope), name)
+        if (old is None or not old.urls) and (new is None or not new.urls):
+            pass
+        elif old is None or new is None or old.urls != new.urls:
+            for url in () if old is None else old.urls.values():
+                self._urls.pop(url.id, None)
+            for url in () if new is None else new.urls.values():
+                self._urls[url.id] = key
         for change in _changes(old, new):
             for listener in self._listeners:
                 listener(change)

@@ -28,6 +28,8 @@ class Summary(NamedTuple):
     packages: tuple[str, ...]
     """Directories in `packages/` that some version runs, in order, each once."""
     code_signing_arn: str | None
+    urls: tuple[str, ...] = ()
+    """Ids of its function URLs."""
 
 
 class Resting(NamedTuple):
@@ -52,6 +54,7 @@ def summarised(function: Function) -> Summary:
         or any(not version.is_settled or version.state_reason_code == INVALID_RUNTIME for version in versions),
         packages=packages(function),
         code_signing_arn=function.code_signing_arn,
+        urls=tuple(url.id for url in function.urls.values()),
     )
 
 

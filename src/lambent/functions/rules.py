@@ -34,6 +34,8 @@ from .model import (
     PRELOADS,
     RUNTIME_CLIENT_VARIABLE,
     RUNTIME_CLIENTS,
+    WEB_ADAPTER_VARIABLE,
+    WEB_ADAPTERS,
     Configuration,
     Durable,
     Image,
@@ -101,6 +103,16 @@ def check_environment(variables: Mapping[str, str]) -> None:
     if preload is not None and preload not in PRELOADS:
         raise InvalidParameterValue(
             f"The environment variable {PRELOAD_VARIABLE} is {' or '.join(PRELOADS)}, not {preload!r}."
+        )
+    adapter = variables.get(WEB_ADAPTER_VARIABLE)
+    if adapter is not None and adapter not in WEB_ADAPTERS:
+        raise InvalidParameterValue(
+            f"The environment variable {WEB_ADAPTER_VARIABLE} is {', '.join(WEB_ADAPTERS[:-1])} or {WEB_ADAPTERS[-1]}, "
+            f"not {adapter!r}."
+        )
+    if adapter is not None and client == "official":
+        raise InvalidParameterValue(
+            f"{WEB_ADAPTER_VARIABLE} is what Lambent's own runtime client does: leave {RUNTIME_CLIENT_VARIABLE} out."
         )
     try:
         function_layer(variables.get(EGRESS_VARIABLE), variables.get(EGRESS_LIST_VARIABLE))

@@ -33,6 +33,7 @@ from .registry import Decision, Registry
 from .roles import RoleCheck, check_role
 from .rules import new_configuration, updated
 from .runtime_management import pinned
+from .snapshots import Outcome, snapshot_taken
 from .store import FunctionStore
 from .wanted import Wanted
 
@@ -64,14 +65,17 @@ class Functions:
         other_code_bytes: Callable[[Scope], int] = lambda _: 0,
         roles: RoleCheck | None = None,
         only_own_roles: bool = False,
+        snapshots: bool = False,
     ) -> None:
         """Take over what the store holds; `start` then finishes what a crash left unfinished.
 
         runtime_client: `lambent` or `official`, for functions that do not choose for themselves. random: from 0 up to 1;
         aliases with weights draw their versions with it. merge_layers: None where no layer exists. other_code_bytes:
         archive bytes that an account keeps beside those of its functions. roles: the roles that are kept here; None: there
-        are none. only_own_roles: refuse every role of another account.
+        are none. only_own_roles: refuse every role of another account. snapshots: somebody takes them for the versions that
+        ask for it, and tells what came of it (`snapshot_taken`).
         """
+        self._snapshots = snapshots
         self._roles = roles
         self._only_own_roles = only_own_roles
         self._runtimes = RuntimeChoice(runtimes, runtime_client)
@@ -93,7 +97,8 @@ class Functions:
             if function is None:
                 return None
             stamp = self._stamp()
-            return moves.revived(moves.settled(function, stamp, self._runtimes), stamp, self._runtimes)
+            settled = moves.settled(function, stamp, self._runtimes, snapshots=self._snapshots)
+            return moves.revived(settled, stamp, self._runtimes)
 
         unfinished = [function.ref for function in self._registry.awake() if decide(function) is not function]
         await asyncio.gather(*(self._registry.write(ref, decide) for ref in unfinished))
@@ -164,6 +169,11 @@ class Functions:
     def is_signing(self, arn: str) -> bool:
         """Whether some function, of whatever account, has this code signing configuration."""
         return self._registry.is_signing(arn)
+
+    def url(self, id: str) -> tuple[Function, str] | None:
+        """The function that has the function URL `id`, and the key of its configuration in `Function.urls`; None: nobody
+        has it."""
+        return self._registry.url(id)
 
     def scopes(self) -> Iterator[Scope]:
         """The accounts and regions that have functions."""
@@ -428,6 +438,16 @@ class Functions:
         assert function is not None
         return function
 
+    async def snapshot_taken(self, version: FunctionVersion, outcome: Outcome) -> None:
+        """The init of a version that asked for a snapshot has ended; nothing happens when the version is gone."""
+
+        def decide(old: Function | None) -> Function | None:
+            if old is None:
+                return None
+            return snapshot_taken(old, version.version, version.generation, outcome)
+
+        await self._change(version.ref, decide)
+
     def stamp(self) -> Stamp:
         """The moment, and fresh RevisionIds, for a decision given to `change`."""
         return self._stamp()
@@ -482,10 +502,10 @@ class Functions:
         settling = False
         try:
             # Nobody else has the turn, so what is unsettled here was left behind by a write that failed.
-            if (left := self._registry.find(ref)) is not None and not _is_settled(left):
+            if (left := self._registry.find(ref)) is not None and not self._is_settled(left):
                 await self._registry.write(ref, self._settled)
             function = await self._registry.write(ref, decide)
-            settling = function is not None and not _is_settled(function)
+            settling = function is not None and not self._is_settled(function)
         finally:
             if not settling:
                 self._turns.give_back(ref)
@@ -502,15 +522,17 @@ class Functions:
         finally:
             self._turns.give_back(ref)
 
+    def _is_settled(self, function: Function) -> bool:
+        """Whether settling it would change nothing."""
+        return function.latest.is_settled and self._settled(function) is function
+
     def _settled(self, function: Function | None) -> Function | None:
-        return None if function is None else moves.settled(function, self._stamp(), self._runtimes)
+        if function is None:
+            return None
+        return moves.settled(function, self._stamp(), self._runtimes, snapshots=self._snapshots)
 
     def _spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-
-def _is_settled(function: Function) -> bool:
-    return function.latest.is_settled and all(version.is_settled for version in function.versions.values())

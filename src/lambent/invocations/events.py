@@ -5,9 +5,12 @@ function from costing the others more than a turn:
 
 - *Share*: a function gets another slot only while it runs fewer than `SHARE` times the slots that are free. One
   function alone gets four fifths of all, and there is always a free slot for a newcomer.
-- *Window*: how many events of a function run at once starts small, grows with each attempt that ran and is halved by
-  each throttle, so that a function at its concurrency limit is tried about as often as it has room, and does not write
-  a deferral to disk for each of its waiting events.
+- *Window*: how many events of a function are under way at once starts small. While no attempt is throttled it grows
+  with each that ran, and doubles whenever it has been full for WIDEN_MS: in the end long ones all run. A throttle says that
+  there is room for those that run and for no more: an event that met one goes back to its place, unless it was the only
+  one under way, and comes again when another ends, or after the waits of a throttled event, 1 s, 2 s, 4 s …, in case others
+  of the function have ended. So a function at its limit runs its events one after the other without a gap, and writes no
+  deferral to disk for each of those that wait.
 
 What was accepted is settled once: a decision that cannot be stored is stored again until it can (the disk is full, say);
 the attempt is not repeated for it. A crash at any point repeats at most the attempts under way. A record for a function
@@ -38,6 +41,7 @@ from .retry import (
     Throttled,
     after_attempt,
     before_attempt,
+    deferral_ms,
 )
 
 RUNNING_MAX = 1_280
@@ -45,6 +49,9 @@ RUNNING_MAX = 1_280
 SHARE = 4
 WINDOW_FIRST = 16
 """Events of one function under way at once before anything is known about it."""
+WIDEN_MS = 1_000
+"""A window that has been full for so long is doubled, as long as nothing was throttled. A thousand long events all run after
+six seconds; a thousand quick ones of a function that takes two to start do not start a thousand environments."""
 WALL_CHECK_S = 1.0
 """While anything waits for a due time, the wall clock is read at least this often: somebody may have set it."""
 STORE_AGAIN_S = 1.0
@@ -59,6 +66,50 @@ class _Flow:
 
     running: int = 0
     window: int = WINDOW_FIRST
+    is_limited: bool = False
+    """An attempt was throttled, ever."""
+    ran: int = 0
+    """Attempts that ran since the window grew, once it is limited."""
+    widen_s: float | None = None
+    """The loop's time at which a full window may be widened; None while it is not full."""
+    was_throttled: bool = False
+    """Since it was widened."""
+    in_vain: int = 0
+    """How often in a row it was widened for a throttle."""
+
+    def throttled(self) -> bool:
+        """An attempt was; answers whether others are under way, whose end makes room."""
+        others = self.running - 1
+        self.window, self.ran = max(1, others), 0
+        self.is_limited = self.was_throttled = True
+        return others > 0
+
+    def has_run(self) -> None:
+        """An attempt ran to its end."""
+        self.ran += 1
+        if not self.is_limited or self.ran >= self.window:
+            self.window, self.ran = min(RUNNING_MAX, self.window + 1), 0
+
+    @property
+    def room(self) -> int:
+        """How many more may be tried."""
+        return max(0, self.window - self.running)
+
+    def look(self, now_s: float) -> None:
+        """Widen the window if it has been full for long enough. now_s: the loop's time."""
+        if self.running < self.window:
+            self.widen_s, self.in_vain = None, 0
+            return
+        if self.widen_s is not None and now_s >= self.widen_s:
+            self.in_vain = self.in_vain + 1 if self.was_throttled else 0
+            self.was_throttled = False
+            self.window = self.running + 1 if self.is_limited else 2 * self.running
+            self.widen_s = None
+        if self.widen_s is None:
+            self.widen_s = now_s + self._wait_s()
+
+    def _wait_s(self) -> float:
+        return (deferral_ms(self.in_vain) if self.is_limited else WIDEN_MS) / 1_000
 
 
 class EventService:
@@ -98,6 +149,8 @@ class EventService:
         self._tasks: set[asyncio.Task[None]] = set()
         self._dispatcher: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
+        self._widen_s: float | None = None
+        """The loop's time at which the first full window of the last look may be widened."""
         self._stopping = False
 
     async def accept(
@@ -115,7 +168,10 @@ class EventService:
         Raises DiskFull or ServiceFault; then nothing was taken.
         """
         if not self._has_room():
-            raise DiskFull("free disk is below the low-water mark")
+            raise DiskFull(
+                "Free disk is below the low-water mark: no event is accepted until there is room "
+                "(storage.disk_low_water_mb)."
+            )
         now_ms = self._clock.wall_ms()
         event = Event(
             0, ref, qualifier, request_id, trace, payload, accepted_ms=now_ms, due_ms=now_ms, tenant_id=tenant_id
@@ -168,6 +224,7 @@ class EventService:
         while not self._stopping:
             self._wake.clear()
             free = self._running_max - len(self._tasks)
+            self._widen_s = None
             leased: list[Event] = []
             if free > 0:
                 try:
@@ -189,9 +246,10 @@ class EventService:
 
     def _until_due_s(self) -> float | None:
         due_ms = self._queue.next_due_ms()
-        if due_ms is None:
-            return None
-        return min(WALL_CHECK_S, max(0.001, (due_ms - self._clock.wall_ms()) / 1_000))
+        waits = [] if due_ms is None else [WALL_CHECK_S, (due_ms - self._clock.wall_ms()) / 1_000]
+        if self._widen_s is not None:
+            waits.append(self._widen_s - asyncio.get_running_loop().time())
+        return max(0.001, min(waits)) if waits else None
 
     async def _woken_within(self, seconds: float | None) -> None:
         with suppress(TimeoutError):
@@ -202,10 +260,16 @@ class EventService:
         """How many more events of this function may be started now."""
         free = self._running_max - len(self._tasks)
         flow = self._flows.get(ref)
-        running, window = (flow.running, flow.window) if flow is not None else (0, WINDOW_FIRST)
+        running = 0 if flow is None else flow.running
         # Each event started takes one of the free slots: running + n <= SHARE * (free - n).
-        share = (SHARE * free - running) // (SHARE + 1)
-        return min(window - running, max(share, 1 if running == 0 else 0))
+        share = max((SHARE * free - running) // (SHARE + 1), 1 if running == 0 else 0)
+        if flow is None or share <= 0:
+            return min(share, WINDOW_FIRST)
+        flow.look(asyncio.get_running_loop().time())
+        room = min(share, flow.room)
+        if room == 0 and flow.widen_s is not None:
+            self._widen_s = flow.widen_s if self._widen_s is None else min(self._widen_s, flow.widen_s)
+        return room
 
     def _begin(self, event: Event) -> None:
         flow = self._flows.get(event.ref)
@@ -218,7 +282,6 @@ class EventService:
 
     def _ended(self, event: Event, flow: _Flow, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        flow.running -= 1
         if flow.running == 0 and self._queue.count(event.ref) == 0:
             self._flows.pop(event.ref, None)
         self._wake.set()
@@ -228,18 +291,24 @@ class EventService:
 
     async def _attempt(self, event: Event, flow: _Flow) -> None:
         try:
-            decision, record = await self._decided(event, flow)
-        except asyncio.CancelledError:
-            self._queue.abandon(event)
-            raise
-        await self._stored(event, decision, record)
-        if record is not None:
-            self._metric(record.ref, "AsyncEventsReceived", 1)
-            self._wake.set()
+            try:
+                decision, record = await self._decided(event, flow)
+            except asyncio.CancelledError:
+                self._queue.abandon(event)
+                raise
+            if decision is None:
+                self._queue.abandon(event)
+                return
+            await self._stored(event, decision, record)
+            if record is not None:
+                self._metric(record.ref, "AsyncEventsReceived", 1)
+                self._wake.set()
+        finally:
+            flow.running -= 1  # at once: who is throttled in the same turn of the loop is counted no longer
 
-    async def _decided(self, event: Event, flow: _Flow) -> tuple[Decision, Event | None]:
-        """One attempt, or the reason for none; what is reported about it has been reported. With the decision comes the
-        event that is to be stored with it, where the record goes to a function."""
+    async def _decided(self, event: Event, flow: _Flow) -> tuple[Decision | None, Event | None]:
+        """One attempt, or the reason for none; what is reported about it has been reported. None: it goes back to its
+        place. With the decision comes the event that is to be stored with it, where the record goes to a function."""
         outcome: Outcome | None = None
         policy, reserved = EventPolicy(), None
         try:
@@ -253,9 +322,10 @@ class EventService:
                 self._metric(event.ref, "AsyncEventAge", max(0, now_ms - event.accepted_ms))
                 outcome = await self._invoked(event)
             if isinstance(outcome, Throttled):
-                flow.window = max(1, flow.window // 2)
+                if flow.throttled():
+                    return None, None
             elif not isinstance(outcome, ServiceError):
-                flow.window = min(self._running_max, flow.window + 1)
+                flow.has_run()
             now_ms = self._clock.wall_ms()
             decision = after_attempt(event, outcome, policy, now_ms=now_ms)
         if isinstance(decision, Settle):

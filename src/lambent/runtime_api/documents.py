@@ -12,11 +12,6 @@ from .machine import Refused
 JSON = ((b"Content-Type", b"application/json"),)
 ACCEPTED = b'{"status":"OK"}'
 
-EXTENSIONS_NOT_SERVED = Refused(
-    501,
-    "Extension.NotSupported",
-    "The Extensions API is not served by this release of Lambent; run without extensions.",
-)
 TELEMETRY_NOT_SERVED = Refused(202, "Telemetry.NotSupported", "Telemetry API is not supported")
 LOGS_NOT_SERVED = Refused(202, "Logs.NotSupported", "Logs API is not supported")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from lambent.domain.limits import INVOKE_RESPONSE_BYTES_MAX
 from lambent.environments.channel import RuntimeEvent, RuntimeSink
@@ -28,12 +28,31 @@ _INVOCATION_ID = b"lambda-runtime-invocation-id"
 class Post:
     """A result on its way in."""
 
-    __slots__ = ("is_streamed", "move", "request_id")
+    __slots__ = ("move", "request_id")
 
-    def __init__(self, request_id: str, move: Move, is_streamed: bool) -> None:
+    def __init__(self, request_id: str, move: Move) -> None:
         self.request_id = request_id
         self.move = move
-        self.is_streamed = is_streamed
+
+
+class StreamPost(Post):
+    """A streamed response on its way in: the sink of its own body."""
+
+    __slots__ = ("_channel", "exchange")
+
+    def __init__(self, request_id: str, exchange: Exchange, channel: HttpChannel) -> None:
+        super().__init__(request_id, Move.RESPONSE)
+        self.exchange = exchange
+        self._channel = channel
+
+    def data(self, pieces: Sequence[bytes]) -> None:
+        self._channel.take(self, pieces)
+
+    def eof(self) -> None:
+        self._channel.end_stream(self)
+
+    def gone(self) -> None:
+        self._channel.cut_stream(self)
 
 
 class HttpChannel:
@@ -46,6 +65,9 @@ class HttpChannel:
         self._pollers: deque[Exchange] = deque()
         self._is_passing = False
         self._has_asked = False
+        self._stream: StreamPost | None = None
+        self._early: list[Exchange] = []
+        """Pollers that came before their runtime's stream was over."""
 
     # -- RuntimeChannel
 
@@ -61,12 +83,26 @@ class HttpChannel:
     def abandon(self) -> None:
         self._machine.abandon()
 
+    def pause(self) -> None:
+        if self._stream is not None:
+            self._stream.exchange.pause_body()
+
+    def resume(self) -> None:
+        if self._stream is not None:
+            self._stream.exchange.resume_body()
+
+    def read_rest(self) -> None:
+        """What a runtime posted before it ended was read as it came; an unfinished post is none."""
+
     def close(self) -> None:
         if self._sink is None:
             return
         self._sink = None
+        self.resume()  # whoever still writes is to notice that it is cut
+        self._stream = None
         self._on_close(self)
-        pollers, self._pollers = self._pollers, deque()
+        pollers, self._pollers = [*self._pollers, *self._early], deque()
+        self._early = []
         for poller in pollers:
             poller.abort()
 
@@ -74,8 +110,13 @@ class HttpChannel:
 
     def next(self, exchange: Exchange) -> None:
         """GET runtime/invocation/next"""
-        if len(self._pollers) >= POLLERS_MAX:
+        if len(self._pollers) + len(self._early) >= POLLERS_MAX:
             raise Refused(500, "InternalServerError", f"More than {POLLERS_MAX} connections wait for an event")
+        if self._stream is not None:
+            # The service's Node.js client asks as soon as it has written the end of a stream, and on another connection:
+            # the end may still be on its way.
+            self._early.append(exchange)
+            return
         became_ready = self._machine.ask()
         if self._machine.state is State.RUNNING:
             self._send_event(exchange)  # the same event again
@@ -89,13 +130,19 @@ class HttpChannel:
             self._sink.ready()
 
     def begin(self, exchange: Exchange, request_id: str, move: Move) -> Post:
-        """POST runtime/invocation/{id}/response or error: the head is here. The body wanted is `RESULT_BODY`."""
+        """POST runtime/invocation/{id}/response or error: the head is here. The body wanted is `RESULT_BODY`, or goes to
+        the post itself, if that is a `StreamPost`."""
         request = exchange.request
         echo = request.header(_INVOCATION_ID)
         self._machine.begin_result(request_id, None if echo is None else echo.decode("latin-1"), move)
         mode = request.header(_MODE) if move is Move.RESPONSE else None
-        post = Post(request_id, move, mode is not None)
-        if mode is not None and mode.lower() != b"streaming":
+        if mode is not None and mode.lower() == b"streaming":
+            stream = self._stream = StreamPost(request_id, exchange, self)
+            if self._sink is not None:
+                self._sink.stream_started(request_id, (request.header(b"content-type") or b"").decode("latin-1"))
+            return stream
+        post = Post(request_id, move)
+        if mode is not None:
             self._give_up(post, "Runtime.InvalidResponseModeHeader")
             raise invalid_response_mode()
         exchange.on_gone = lambda: self._give_up(post, "Runtime.TruncatedResponse")
@@ -105,26 +152,79 @@ class HttpChannel:
     def end(self, exchange: Exchange, post: Post) -> None:
         """The body of a result is here. Raises Refused when the invocation was abandoned meanwhile."""
         self._machine.end_result(post.request_id)
-        request = exchange.request
-        sink = self._sink
-        # First, so that the runtime asks for its next event while we write down and pass on this result. One that has
-        # asked already, on the heels of its result, is heard after it all the same.
-        self._is_passing = True
-        accept(exchange)
-        content_type = (request.header(b"content-type") or b"").decode("latin-1")
+        content_type = (exchange.request.header(b"content-type") or b"").decode("latin-1")
+        sink = self._accept(exchange)
         if sink is not None:
-            failure = _trailing_error(exchange) if post.is_streamed else None
-            if failure is not None:
-                sink.error(post.request_id, *failure)
-            elif post.move is Move.ERROR:
+            if post.move is Move.ERROR:
                 sink.error(post.request_id, *_posted_error(exchange, content_type))
             else:
-                default = "application/octet-stream" if post.is_streamed else "application/json"
-                sink.response(post.request_id, content_type or default, request.body)
+                sink.response(post.request_id, content_type or "application/json", exchange.request.body)
+        self._passed_on()
+
+    def _accept(self, exchange: Exchange) -> RuntimeSink | None:
+        """First, so that the runtime asks for its next event while we write down and pass on this result. One that has
+        asked already, on the heels of its result, is heard after it all the same (`_passed_on`)."""
+        sink = self._sink
+        self._is_passing = True
+        accept(exchange)
+        return sink
+
+    def _passed_on(self) -> None:
         self._is_passing = False
         if self._has_asked and self._sink is not None:
             self._has_asked = False
             self._sink.ready()
+
+    # -- the body of a stream
+
+    def take(self, post: StreamPost, pieces: Sequence[bytes]) -> None:
+        """The next bytes of a streamed response."""
+        if self._sink is None or self._stream is not post or self._sink.streamed(pieces, sum(map(len, pieces))):
+            return  # also what comes for an abandoned invocation: its end is refused
+        self._stream = None
+        self._machine.move(Move.BODY_READ)
+        refuse(post.exchange, too_large())
+        self._ask_again()
+
+    def end_stream(self, post: StreamPost) -> None:
+        """A streamed response is complete, or says in its trailers how it failed."""
+        exchange = post.exchange
+        try:
+            if self._stream is not post:
+                raise Refused(500, "InternalServerError", "Internal Server Error")  # the runtime's life ended meanwhile
+            self._stream = None
+            self._machine.end_result(post.request_id)
+        except Refused as refused:
+            refuse(exchange, refused)
+            self._ask_again()
+            return
+        sink = self._accept(exchange)
+        failure = _trailing_error(exchange)
+        if sink is not None and failure is None:
+            sink.stream_ended()
+        elif sink is not None and failure is not None:
+            sink.stream_failed(*failure)
+        self._passed_on()
+        self._ask_again()
+
+    def cut_stream(self, post: StreamPost) -> None:
+        """A streamed response will never be complete."""
+        if post.exchange.is_open:
+            refuse(post.exchange, truncated())
+        if self._stream is post:
+            self._stream = None
+            self._give_up(post, "Runtime.TruncatedResponse")
+            self._ask_again()
+
+    def _ask_again(self) -> None:
+        """The stream is over: whoever asked before that asks now."""
+        early, self._early = self._early, []
+        for exchange in early:
+            if exchange.is_open:
+                try:
+                    self.next(exchange)
+                except Refused as refused:
+                    refuse(exchange, refused)
 
     def end_too_large(self, exchange: Exchange, post: Post | None, size: int) -> None:
         """The body of a result (None: of an init error) exceeds the limit; the runtime is told, and stays healthy."""
@@ -138,6 +238,16 @@ class HttpChannel:
         else:
             error_type = (exchange.request.header(_ERROR_TYPE) or b"").decode("latin-1")
             self._sink.init_error(normalise_error_type(error_type), INVALID_ERROR_BODY)
+
+    def restore_next(self, exchange: Exchange) -> None:
+        """GET runtime/restore/next: a runtime that could be snapshotted. It is restored at once: no copy is made of it."""
+        self._machine.move(Move.RESTORE_NEXT)
+        self._machine.move(Move.THAW)
+        exchange.respond(200)
+
+    def begin_restore_error(self) -> None:
+        """POST runtime/restore/error: the head is here."""
+        self._machine.move(Move.RESTORE_ERROR)
 
     def begin_init_error(self) -> None:
         """POST runtime/init/error: the head is here. The move is made now, so that two posts can't both pass."""

@@ -14,15 +14,16 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from ..domain.egress import Outside
 from . import wire
-from .confined import ConfinedDriver, ConfinedSpawner, launch_confined
-from .container import ContainerDriver
 from .groups import Groups
 from .port import Image, Limits, SandboxDriver, SandboxError
-from .process import ProcessDriver
 from .spawner import BINARY, SANDBOXES_MAX, TMP_MB_DEFAULT, TMP_POOL_DEFAULT, Spawner, launch_spawner
+
+if TYPE_CHECKING:
+    from .confined import ConfinedSpawner
 
 KINDS = ("container", "rootless", "confined", "process")
 PROBE_S_MAX = 15.0
@@ -60,25 +61,36 @@ class Prepared:
         """The driver, on the running event loop."""
         if self.spawner is not None:
             self.spawner.missing = self.refused + self.spawner.missing
-            if isinstance(self.spawner, ConfinedSpawner):
-                return ConfinedDriver(self.spawner, self.packages_root, self.images)
+            if (confined := self._confined) is not None:
+                from .confined import ConfinedDriver
+
+                return ConfinedDriver(confined, self.packages_root, self.images)
+            from .container import ContainerDriver
+
             return ContainerDriver(self.spawner)
+        from .process import ProcessDriver
+
         driver = ProcessDriver(self.packages_root, self.images, self.state_dir)
         driver.tier = replace(driver.tier, missing=self.refused + driver.tier.missing)
         return driver
 
     @property
+    def _confined(self) -> ConfinedSpawner | None:
+        """The spawner, where it is one of this kind: no tier's module is imported to be told that it is not in use."""
+        return cast("ConfinedSpawner", self.spawner) if self.kind == "confined" else None
+
+    @property
     def is_boundary(self) -> bool:
         """Functions are kept from the machine."""
-        if isinstance(self.spawner, ConfinedSpawner):
-            return self.spawner.is_boundary
+        if (confined := self._confined) is not None:
+            return confined.is_boundary
         return self.spawner is not None
 
     @property
     def closes_network(self) -> bool:
         """Functions have no way past what the tier gives them; else they use this machine's own network."""
-        if isinstance(self.spawner, ConfinedSpawner):
-            return self.spawner.closes_network
+        if (confined := self._confined) is not None:
+            return confined.closes_network
         return self.spawner is not None
 
     def function_user(self, uid: int, gid: int) -> tuple[int, int] | None:
@@ -86,8 +98,8 @@ class Prepared:
 
         uid, gid: whom the server becomes.
         """
-        if isinstance(self.spawner, ConfinedSpawner):
-            return self.spawner.user(1), self.spawner.user(1)
+        if (confined := self._confined) is not None:
+            return confined.user(1), confined.user(1)
         return (uid, gid) if self.spawner is None else None
 
     def abandon(self) -> None:
@@ -123,6 +135,8 @@ def prepare(
 
     def launch(candidate: str) -> Spawner:
         if candidate == "confined":
+            from .confined import launch_confined
+
             return launch_confined(
                 instance=instance,
                 packages_root=packages_root,

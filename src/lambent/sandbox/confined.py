@@ -17,9 +17,9 @@ from pathlib import Path
 
 from . import wire
 from .container import ContainerDriver, ContainerSandbox
-from .groups import Groups, find_groups
+from .groups import NO_GROUPS, Groups, find_groups
 from .peers import Peers
-from .port import Binding, Command, Exit, Image, Limits, SandboxError, Tier
+from .port import Binding, Command, Exit, Image, Limits, SandboxError, Tier, no_copies
 from .published import localized, sources
 from .rootfs import Record, confined_records, pack
 from .spawner import (
@@ -47,9 +47,9 @@ _PATHS = (
     f"say where, paths written into code do not work: {_RUN} …"
 )
 _PROCESSES = (
-    "Functions see which processes run, their command lines, the mounts, the addresses and the connections of this "
-    "container (not other users' memory, environment or files), and may speak to sockets in its file system that everybody "
-    f"may write to: {_RUN} …"
+    "Functions see which processes run, their command lines, the mounts, the addresses, the connections, the System V objects "
+    "and the name of this container (not other users' memory, environment or files), and may speak to sockets in its file "
+    f"system that everybody may write to: {_RUN} …"
 )
 _MEMORY = (
     "No writable cgroup: memory is looked at every 10 to 50 ms and the function then ended, its share of the CPU is its "
@@ -124,7 +124,7 @@ class ConfinedSandbox(ContainerSandbox):
         listener: OwnListener,
         limits: Limits,
     ) -> None:
-        super().__init__(driver, number, init_pid, listener, limits)
+        super().__init__(driver, number, init_pid, listener, limits, f"s-{number:x}")
         host, port = listener.getsockname()
         self.api_address = f"{host}:{port}"
         self.home = home
@@ -160,6 +160,10 @@ class ConfinedDriver(ContainerDriver):
         guarded.guard(self._peers, self._facts.user(answer.sandbox))
         home = self._facts.scratch / f"s-{answer.sandbox:x}"
         return ConfinedSandbox(self, answer.sandbox, answer.status, self._images[image], home, guarded, limits)
+
+    def _freezable(self, spawner: Spawner) -> Groups:
+        """Who rests is not limited by its keeper meanwhile: it has to know."""
+        return NO_GROUPS
 
     @property
     def binds_running(self) -> bool:
@@ -216,6 +220,7 @@ def launch_confined(
         ids_stride=stride,
         scratch=scratch,
         landlock=words.hello.signal,
+        copies=no_copies("confined"),
     )
 
 

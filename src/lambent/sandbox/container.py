@@ -16,13 +16,41 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from . import wire
-from .port import SANDBOX_API_ADDRESS, Binding, Command, Exit, Limits, Sandbox, SandboxError, Tier, Usage
+from .freezer import Freezer
+from .groups import Groups
+from .port import (
+    SANDBOX_API_ADDRESS,
+    Binding,
+    Command,
+    Copy,
+    Exit,
+    Limits,
+    Obstacle,
+    Sandbox,
+    SandboxError,
+    Template,
+    Tier,
+    Usage,
+    Zygote,
+)
 from .spawner import Spawner
 from .usage import UsageReader
 
 REQUESTS_MAX = 128
 REQUEST_S_MAX = 30.0
-CLOSE_S_MAX = 10.0
+CLOSE_S_MAX = 25.0
+
+
+OBSTACLES = {
+    "threads or processes": "it has more than one thread or process",
+    "open files or sockets": "it has open files or sockets",
+    "standard descriptors": "it has closed a standard descriptor",
+    "shared memory": "it has memory that is shared when it is written",
+    "files in /tmp": "it has left files in /tmp",
+    "an unknown C library": "its C library is not glibc",
+    "find it waiting": "it does not wait to be restored",
+}
+"""What the copier found in the way, in words."""
 
 
 class SpawnerGone(SandboxError):
@@ -38,16 +66,25 @@ class ContainerSandbox:
     api_address = SANDBOX_API_ADDRESS
 
     def __init__(
-        self, driver: ContainerDriver, number: int, init_pid: int, listener: socket.socket, limits: Limits
+        self, driver: ContainerDriver, number: int, init_pid: int, listener: socket.socket, limits: Limits, group: str
     ) -> None:
         self.id = f"{number:x}"
         self.number = number
+        self.group = group
+        """Name of its control group, which may have been another's before."""
         self.init_pid = init_pid
         """Process id of the sandbox's pid 1, as the host sees it."""
         self._driver = driver
         self._listener = listener
         self._limits = limits
-        self._usage = driver.usage_reader.of(number, init_pid)
+        self._usage = driver.usage_reader.of(group, init_pid)
+        self.programs: dict[str, int] = {}
+        """Serials of what was started, by label."""
+        self._forgiven: int | None = None
+        """Out-of-memory kills of attempts that are over."""
+        self._is_frozen = False
+        """Without the spawner's knowledge."""
+        self._is_held = False
         self._destroyed: asyncio.Task[None] | None = None
 
     @property
@@ -75,22 +112,21 @@ class ContainerSandbox:
         self._usage.reset()
 
     async def start(self, command: Command, on_exit: Callable[[Exit], None]) -> int:
-        fds: list[int] = []
-        try:
-            fds.append(wire.memory_file(wire.payload(command)))
-            if command.channel is not None:
-                fds.append(command.channel.fileno())
-            flags = 0 if command.channel is None else wire.HAS_CHANNEL
-            answer = await self._driver.call(wire.START, self.number, fds=fds, flags=flags, on_exit=on_exit)
-        finally:
-            if fds:
-                os.close(fds[0])
-            if command.channel is not None:
-                command.channel.close()
+        await self._wake()
+        answer = await _start(self._driver, self.number, command, on_exit)
+        self.programs[command.label] = answer.serial
         return _only(answer, "take the log pipe")
 
+    async def signal(self, label: str, number: int) -> None:
+        program = self.programs.get(label)
+        if program is not None:
+            await self._wake()
+            await self._driver.call(wire.SIGNAL, self.number, signal=number, origin=program)
+
     async def reset(self) -> None:
+        await self._wake()
         await self._call(wire.RESET)
+        self._usage.reset()
 
     async def set_cpu(self, vcpus: float | None) -> None:
         await self._call(wire.SET_CPU, limits=self._limits, vcpus=vcpus)
@@ -101,32 +137,82 @@ class ContainerSandbox:
     def peak_bytes(self) -> int:
         return self._usage.peak()
 
+    def forgive(self) -> None:
+        self._forgiven = self._usage.kills()
+
+    def is_forgiven(self) -> bool:
+        """Nothing more was ended for its memory since."""
+        return self._forgiven is not None and self._usage.kills() == self._forgiven
+
+    def freeze_now(self) -> bool:
+        self._is_frozen = self._is_ours and self._driver.freezer.set(self.group, is_frozen=True)
+        return self._is_frozen
+
+    def thaw_now(self) -> bool:
+        if not self._is_ours or not self._driver.freezer.set(self.group, is_frozen=False):
+            return False
+        self._is_frozen = False
+        return True
+
     async def freeze(self) -> None:
-        await self._call(wire.FREEZE)
+        if not self.freeze_now():
+            await self._call(wire.FREEZE)
 
     async def thaw(self) -> None:
-        await self._call(wire.THAW)
+        if not self.thaw_now():
+            await self._call(wire.THAW)
+
+    @property
+    def _is_ours(self) -> bool:
+        """To freeze and thaw: its copier, or the next owner of its control group, has other plans."""
+        return self._destroyed is None and not self._is_held
+
+    async def _wake(self) -> None:
+        """Before an order to its init: the spawner does not know of what was frozen without it."""
+        if self._is_frozen:
+            await self.thaw()
 
     async def namespaces(self) -> tuple[int, ...]:
         """Descriptors of pid, mnt, net, ipc, uts, cgroup and user, in this order; the caller closes them."""
         return (await self._call(wire.NAMESPACES)).fds
 
+    async def hold(self) -> None:
+        """See `port.Template`."""
+        try:
+            await self._wake()
+            self._is_held = True
+            await self._call(wire.HOLD)
+        except SandboxError as error:
+            self._is_held = False
+            if error.step in OBSTACLES:
+                raise Obstacle(OBSTACLES[error.step], error.errno) from error
+            raise
+
+    async def make_copy(self, limits: Limits) -> Copy:
+        """See `port.Template`."""
+        return await self._driver.make_copy(self.number, limits)
+
+    async def copy(self, channel: socket.socket, on_exit: Callable[[Exit], None]) -> int:
+        """See `port.Copy`."""
+        try:
+            answer = await self._driver.call(
+                wire.COPY, self.number, fds=[channel.fileno()], flags=wire.HAS_CHANNEL, on_exit=on_exit
+            )
+        finally:
+            channel.close()
+        return _only(answer, "take the log pipe")
+
     async def destroy(self) -> None:
         """Idempotent, and carried to its end even when the caller is cancelled."""
         if self._destroyed is None:
             self._usage.keep_last()
+            self._driver.freezer.release(self.group)
             self._destroyed = asyncio.ensure_future(self._destroy())
         await asyncio.shield(self._destroyed)
 
     async def _destroy(self) -> None:
         self._listener.close()
-        with contextlib.suppress(SpawnerGone):
-            try:
-                await self._call(wire.DESTROY)
-            except SandboxError as error:
-                if error.errno != 3:  # ESRCH: it ended by itself and is gone already
-                    raise
-        self._driver.forget(self)
+        await self._driver.destroy(self.number)
 
     async def _call(
         self,
@@ -136,6 +222,82 @@ class ContainerSandbox:
         vcpus: float | None = None,
     ) -> wire.Answer:
         return await self._driver.call(op, self.number, limits=limits, vcpus=vcpus)
+
+
+async def _start(
+    driver: ContainerDriver, number: int, command: Command, on_exit: Callable[[Exit], None], flags: int = 0
+) -> wire.Answer:
+    fds: list[int] = []
+    try:
+        fds.append(wire.memory_file(wire.payload(command)))
+        if command.channel is not None:
+            fds.append(command.channel.fileno())
+            flags |= wire.HAS_CHANNEL
+        return await driver.call(wire.START, number, fds=fds, flags=flags, on_exit=on_exit)
+    finally:
+        if fds:
+            os.close(fds[0])
+        if command.channel is not None:
+            command.channel.close()
+
+
+class ContainerZygote:
+    """One zygote of the spawner; see the port."""
+
+    def __init__(self, driver: ContainerDriver, number: int, pid: int, group: str) -> None:
+        self.number = number
+        self.pid = pid
+        """As the host sees it."""
+        self._driver = driver
+        self._usage = driver.usage_reader.of(group, pid)
+        self._destroyed: asyncio.Task[None] | None = None
+
+    async def start(self, command: Command, on_exit: Callable[[Exit], None]) -> int:
+        """See the port."""
+        answer = await _start(self._driver, self.number, command, on_exit, wire.FORKS)
+        return _only(answer, "take the log pipe")
+
+    def peak_bytes(self) -> int:
+        """See the port."""
+        return self._usage.peak()
+
+    async def destroy(self) -> None:
+        """Idempotent, and carried to its end even when the caller is cancelled."""
+        if self._destroyed is None:
+            self._usage.keep_last()
+            self._destroyed = asyncio.ensure_future(self._driver.destroy(self.number))
+        await asyncio.shield(self._destroyed)
+
+
+class ContainerForks:
+    """Zygotes of the spawner; see the port."""
+
+    def __init__(self, driver: ContainerDriver) -> None:
+        self._driver = driver
+
+    async def create(self, image: str, limits: Limits) -> ContainerZygote:
+        """A place for one, at full speed."""
+        answer = await self._driver.call(wire.CREATE, 0, limits=limits, image=image, flags=wire.IS_ZYGOTE)
+        return ContainerZygote(self._driver, answer.sandbox, answer.status, answer.step)
+
+    async def fork(
+        self, zygote: Zygote, sandbox: Sandbox, channel: socket.socket, on_exit: Callable[[Exit], None], is_ahead: bool
+    ) -> int:
+        """See the port."""
+        assert isinstance(zygote, ContainerZygote)
+        assert isinstance(sandbox, ContainerSandbox)
+        flags = wire.HAS_CHANNEL | (wire.FORK_AHEAD if is_ahead else 0)
+        with channel:
+            answer = await self._driver.call(
+                wire.FORK,
+                sandbox.number,
+                origin=zygote.number,
+                flags=flags,
+                fds=[channel.fileno()],
+                on_exit=on_exit,
+            )
+        sandbox.programs["runtime"] = answer.serial
+        return _only(answer, "take the log pipe")
 
 
 def _only(answer: wire.Answer, step: str) -> int:
@@ -151,13 +313,17 @@ class ContainerDriver:
     def __init__(self, spawner: Spawner) -> None:
         self.tier = Tier(spawner.kind, spawner.missing)
         self.usage_reader = UsageReader(spawner.groups, spawner.instance)
+        self.freezer = Freezer(self._freezable(spawner), spawner.instance)
         self.has_egress = spawner.has_egress
+        self.copies = spawner.copies
         self._spawner = spawner
         self._socket = spawner.socket
         self._loop = asyncio.get_running_loop()
         self._serial = 0
         self._waiting: dict[int, asyncio.Future[wire.Answer]] = {}
         self._exits: dict[int, tuple[int, Callable[[Exit], None]]] = {}
+        self._starts: dict[int, list[int]] = {}
+        """By sandbox: the serials of its programs; those that ended are dropped when the next one starts."""
         self._unsent: deque[tuple[bytes, Sequence[int]]] = deque()
         self._room = asyncio.Semaphore(REQUESTS_MAX)
         self._sandboxes: dict[int, ContainerSandbox] = {}
@@ -166,7 +332,18 @@ class ContainerDriver:
 
     async def create(self, image: str, limits: Limits) -> Sandbox:
         """A blank runs at full speed: the CPU quota begins with `bind` or `set_cpu`."""
-        answer = await self.call(wire.CREATE, 0, limits=limits, image=image)
+        return await self._create(wire.CREATE, 0, limits, image)
+
+    async def create_template(self, image: str, limits: Limits) -> Template:
+        """See the port."""
+        return await self._create(wire.CREATE, 0, limits, image, wire.MAY_HOLD)
+
+    async def make_copy(self, template: int, limits: Limits) -> Copy:
+        """A blank for a copy of what a sandbox holds."""
+        return await self._create(wire.MAKE_COPY, template, limits, "")
+
+    async def _create(self, op: int, number: int, limits: Limits, image: str, flags: int = 0) -> ContainerSandbox:
+        answer = await self.call(op, number, limits=limits, image=image, flags=flags)
         try:
             listener = socket.socket(fileno=_only(answer, "take the listener"))
         except SandboxError:
@@ -179,7 +356,16 @@ class ContainerDriver:
         return sandbox
 
     def _made(self, answer: wire.Answer, image: str, listener: socket.socket, limits: Limits) -> ContainerSandbox:
-        return ContainerSandbox(self, answer.sandbox, answer.status, listener, limits)
+        return ContainerSandbox(self, answer.sandbox, answer.status, listener, limits, answer.step)
+
+    def _freezable(self, spawner: Spawner) -> Groups:
+        """The groups in which to freeze is all there is to it."""
+        return spawner.groups
+
+    @property
+    def sandboxes(self) -> tuple[ContainerSandbox, ...]:
+        """Those that nobody has destroyed yet."""
+        return tuple(self._sandboxes.values())
 
     async def close(self) -> None:
         """Everything goes with the spawner; afterwards no process, mount or cgroup of it is left."""
@@ -187,6 +373,7 @@ class ContainerDriver:
             sandbox.listener.close()
         self._sandboxes.clear()
         self.usage_reader.close()
+        self.freezer.close()
         if not self._gone.done():
             self._loop.remove_reader(self._socket)
             self._lose()
@@ -219,15 +406,26 @@ class ContainerDriver:
         """Done when the spawner has ended, for whatever reason."""
         return self._gone
 
-    def forget(self, sandbox: ContainerSandbox) -> None:
-        """The sandbox is destroyed: what ran in it was killed, nothing arrives for it any more."""
-        self._sandboxes.pop(sandbox.number, None)
-        for on_exit in self._take_exits(sandbox.number):
+    @property
+    def forks(self) -> ContainerForks | None:
+        """In the container tier, where a limit holds for a program that runs already."""
+        return ContainerForks(self) if self._spawner.kind == "container" and self.binds_running else None
+
+    async def destroy(self, number: int) -> None:
+        """End a sandbox or a zygote: what ran in it is killed, nothing arrives for it any more."""
+        with contextlib.suppress(SpawnerGone):
+            try:
+                await self.call(wire.DESTROY, number)
+            except SandboxError as error:
+                if error.errno != errno.ESRCH:  # it ended by itself and is gone already
+                    raise
+        self._sandboxes.pop(number, None)
+        for on_exit in self._take_exits(number):
             on_exit(Exit(None, signal.SIGKILL, out_of_memory=False))
 
     def _take_exits(self, number: int) -> list[Callable[[Exit], None]]:
-        serials = [serial for serial, (owner, _) in self._exits.items() if owner == number]
-        return [self._exits.pop(serial)[1] for serial in serials]
+        serials = self._starts.pop(number, ())
+        return [self._exits.pop(serial)[1] for serial in serials if serial in self._exits]
 
     async def call(
         self,
@@ -240,8 +438,10 @@ class ContainerDriver:
         opt: str | None = None,
         image: str = "",
         flags: int = 0,
+        origin: int = 0,
         fds: Sequence[int] = (),
         on_exit: Callable[[Exit], None] | None = None,
+        signal: int = 0,
     ) -> wire.Answer:
         """One request and its answer. Raises SandboxError with the spawner's step and errno."""
         async with self._room:
@@ -253,10 +453,21 @@ class ContainerDriver:
             self._waiting[serial] = answered
             if on_exit is not None:
                 self._exits[serial] = (number, on_exit)
+                self._starts[number] = [one for one in self._starts.get(number, ()) if one in self._exits] + [serial]
             try:
                 self._send(
                     wire.request(
-                        op, serial, number, limits=limits, vcpus=vcpus, flags=flags, image=image, task=task, opt=opt
+                        op,
+                        serial,
+                        number,
+                        limits=limits,
+                        vcpus=vcpus,
+                        flags=flags,
+                        image=image,
+                        task=task,
+                        opt=opt,
+                        signal=signal,
+                        origin=origin,
                     ),
                     fds,
                 )
@@ -288,7 +499,7 @@ class ContainerDriver:
         answer = done.result()
         for fd in answer.fds:
             os.close(fd)
-        if op == wire.CREATE and not answer.error and not self._gone.done():
+        if op in (wire.CREATE, wire.MAKE_COPY) and not answer.error and not self._gone.done():
             self._serial += 1
             with contextlib.suppress(SpawnerGone):
                 self._send(wire.request(wire.DESTROY, self._serial, answer.sandbox), ())
@@ -342,6 +553,9 @@ class ContainerDriver:
 
     def _exit(self, answer: wire.Answer) -> None:
         out_of_memory = bool(answer.flags & wire.OUT_OF_MEMORY)
+        sandbox = self._sandboxes.get(answer.sandbox)
+        if out_of_memory and sandbox is not None and sandbox.is_forgiven():
+            out_of_memory = False
         if answer.serial:
             known = self._exits.pop(answer.serial, None)
             ended = [] if known is None else [known[1]]
@@ -367,5 +581,6 @@ class ContainerDriver:
             if not answered.done():
                 answered.set_exception(SpawnerGone())
         exits, self._exits = self._exits, {}
+        self._starts.clear()
         for _, on_exit in exits.values():
             on_exit(Exit(None, signal.SIGKILL, out_of_memory=False))

@@ -124,10 +124,13 @@ def _move_into_leaf(directory: str, pid: int) -> bool:
     return True
 
 
-def _prepare_v2(mount: _Mount, own: dict[str, str], pid: int) -> Hierarchy | None:
+def _own_v2(mount: _Mount, own: dict[str, str]) -> str:
     mine = _own_directory(mount, own.get("", "/"))
-    if os.path.basename(mine) == LEAF:
-        mine = os.path.dirname(mine)
+    return os.path.dirname(mine) if os.path.basename(mine) == LEAF else mine
+
+
+def _prepare_v2(mount: _Mount, own: dict[str, str], pid: int) -> Hierarchy | None:
+    mine = _own_v2(mount, own)
     for directory in dict.fromkeys((mine, mount.point)):
         there = _words(f"{directory}/cgroup.controllers")
         wanted = tuple(name for name in WANTED_V2 if name in there)
@@ -164,6 +167,13 @@ def find_groups(mountinfo: str, cgroup: str, *, writable: bool = True, pid: int 
                 for name in WANTED_V2
                 if name not in found.controllers
             )
+            if found.path != _own_v2(mount, own):
+                absent = (
+                    f"Sandboxes' control groups stand at {found.path}, outside of the server's own, which it shares with other "
+                    "processes or may not change: its service's limits do not hold for them: start it alone in its group, "
+                    "as with `systemd-run --scope -p Delegate=yes lambent up`, not from a script that waits for it.",
+                    *absent,
+                )
             return Groups(2, (found,), absent)
     if v1:
         return Groups(1, v1, absent_v1)

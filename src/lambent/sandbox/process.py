@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import errno
 import os
 import resource
 import shutil
@@ -22,7 +23,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from .port import Binding, Command, Exit, Image, Limits, SandboxError, Tier, Usage
+from .port import Binding, Command, Exit, Image, Limits, SandboxError, Template, Tier, Usage, no_copies
 from .published import rewritten, sources
 
 _PR_SET_PDEATHSIG = 1
@@ -45,6 +46,8 @@ class ProcessDriver:
     """Sandboxes that are process groups. Needs nothing but a Unix."""
 
     binds_running = False
+    copies = no_copies("process")
+    forks = None
 
     def __init__(self, packages_root: Path, images: Sequence[Image], state_dir: Path) -> None:
         self.tier = Tier("process", MISSING, is_boundary=False, separates_accounts=False)
@@ -54,6 +57,10 @@ class ProcessDriver:
         self._sandboxes: dict[str, ProcessSandbox] = {}
         self._next = 0
         self._prctl = _load_prctl()
+
+    async def create_template(self, image: str, limits: Limits) -> Template:
+        """Refused: see `copies`."""
+        raise SandboxError("make a template", errno.EOPNOTSUPP, self.copies)
 
     async def create(self, image: str, limits: Limits) -> ProcessSandbox:
         """A blank: a private directory and a listener on a free port of the host's loopback."""
@@ -105,8 +112,8 @@ class ProcessSandbox:
         self._listener = listener
         self._limits = limits
         self._binding: Binding | None = None
-        self._child: asyncio.subprocess.Process | None = None
-        self._waiter: asyncio.Task[None] | None = None
+        self._children: dict[str, asyncio.subprocess.Process] = {}
+        self._waiters: set[asyncio.Task[None]] = set()
         self._peak_bytes = 0
         self._cpu_us = 0
 
@@ -125,8 +132,8 @@ class ProcessSandbox:
         """No CPU share in this tier."""
 
     async def start(self, command: Command, on_exit: Callable[[Exit], None]) -> int:
-        if self._child is not None:
-            raise SandboxError("start", detail="a program is running already")
+        if command.label in self._children:
+            raise SandboxError("start", detail=f"a program {command.label} is running already")
         argv = [self._rewrite(argument) for argument in command.argv]
         env = {name: self._rewrite(value) for name, value in command.env.items()}
         env.setdefault("TMPDIR", str(self._home))
@@ -149,9 +156,16 @@ class ProcessSandbox:
             os.close(write_end)
             if command.channel is not None:
                 command.channel.close()
-        self._child = child
-        self._waiter = asyncio.ensure_future(self._wait(child, on_exit))
+        self._children[command.label] = child
+        waiter = asyncio.ensure_future(self._wait(command.label, child, on_exit))
+        self._waiters.add(waiter)
+        waiter.add_done_callback(self._waiters.discard)
         return read_end
+
+    async def signal(self, label: str, number: int) -> None:
+        child = self._children.get(label)
+        if child is not None:
+            self._end_group(child.pid, number)
 
     async def _spawn(
         self, argv: Sequence[str], env: Mapping[str, str], cwd: str, log: int, channel: socket.socket | None
@@ -179,25 +193,23 @@ class ProcessSandbox:
             preexec_fn=enter,
         )
 
-    async def _wait(self, child: asyncio.subprocess.Process, on_exit: Callable[[Exit], None]) -> None:
+    async def _wait(self, label: str, child: asyncio.subprocess.Process, on_exit: Callable[[Exit], None]) -> None:
         code = await child.wait()
-        self._sweep(child.pid)
-        self._child = None
+        self._end_group(child.pid, signal.SIGKILL)
+        del self._children[label]
         on_exit(Exit(code, None, False) if code >= 0 else Exit(None, -code, False))
 
-    def _sweep(self, group: int) -> None:
+    def _end_group(self, group: int, number: int) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(group, signal.SIGKILL)
+            os.killpg(group, number)
 
     async def reset(self) -> None:
-        waiter = self._waiter
-        if self._child is not None:
-            self._sample()
-            self._sweep(self._child.pid)
-        if waiter is not None:
+        self._sample()
+        for child in self._children.values():
+            self._end_group(child.pid, signal.SIGKILL)
+        if self._waiters:
             async with asyncio.timeout(_REAP_LIMIT_S):
-                await asyncio.shield(waiter)
-            self._waiter = None
+                await asyncio.shield(asyncio.gather(*self._waiters))
 
     def usage(self) -> Usage:
         self._sample()
@@ -206,20 +218,32 @@ class ProcessSandbox:
     def peak_bytes(self) -> int:
         return self.usage().memory_peak_bytes
 
+    def forgive(self) -> None:
+        """Nothing is ended for its memory here."""
+
     def _sample(self) -> None:
-        child = self._child
-        if child is None:
-            return
-        try:
-            status = _read(f"/proc/{child.pid}/status")
-            stat = _read(f"/proc/{child.pid}/stat")
-        except OSError:
-            return  # ended meanwhile: what was seen before stands
-        at = status.find(b"VmHWM:")
-        if at >= 0:
-            self._peak_bytes = max(self._peak_bytes, int(status[at + 6 : status.index(b"kB", at)]) * 1_024)
-        fields = stat[stat.rindex(b")") :].split(None, 14)
-        self._cpu_us = (int(fields[12]) + int(fields[13])) * 1_000_000 // _TICKS_PER_S
+        peak_bytes = cpu_us = 0
+        for child in self._children.values():
+            try:
+                status = _read(f"/proc/{child.pid}/status")
+                stat = _read(f"/proc/{child.pid}/stat")
+            except OSError:
+                return  # ended meanwhile: what was seen before stands
+            at = status.find(b"VmHWM:")
+            if at >= 0:
+                peak_bytes += int(status[at + 6 : status.index(b"kB", at)]) * 1_024
+            fields = stat[stat.rindex(b")") :].split(None, 14)
+            cpu_us += (int(fields[12]) + int(fields[13])) * 1_000_000 // _TICKS_PER_S
+        self._peak_bytes = max(self._peak_bytes, peak_bytes)
+        self._cpu_us = max(self._cpu_us, cpu_us)
+
+    def freeze_now(self) -> bool:
+        """See freeze."""
+        return True
+
+    def thaw_now(self) -> bool:
+        """See freeze."""
+        return True
 
     async def freeze(self) -> None:
         """Not in this tier: stopping a process group by signal is visible to the program."""

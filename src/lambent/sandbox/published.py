@@ -34,4 +34,5 @@ def localized(command: Command, places: Mapping[str, str], added: Iterable[tuple
         dict(added) | env,
         rewritten(command.cwd, places),
         command.channel,
+        command.label,
     )

@@ -18,7 +18,7 @@ from pathlib import Path
 from ..domain.egress import NONE, Outside
 from . import wire
 from .groups import NO_GROUPS, Groups, find_groups
-from .port import Image, SandboxError
+from .port import Image, SandboxError, no_copies
 from .rootfs import Record, image_records, pack
 
 BINARY = Path(__file__).resolve().parent.parent / "launcher" / "bin" / "lambent-launcher"
@@ -48,6 +48,19 @@ class Spawner:
     sandboxes_max: int
     has_egress: bool = False
     """Sandboxes have a way out, by policy."""
+    copies: str | None = "it was not asked"
+    """Why no process can be held and copied; None: it was tried, and can be."""
+
+
+def _copies(kind: str, hello: wire.Answer) -> str | None:
+    if kind != "container":
+        return no_copies(kind)
+    if hello.flags & wire.COPIES:
+        return None
+    return (
+        "a process was held to be copied, and could not be: that takes x86_64, control groups, and a kernel with "
+        "CONFIG_CHECKPOINT_RESTORE under no filter of system calls"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +96,11 @@ def _records(
     tmp: Record,
     sandboxes_max: int,
     outside: Outside,
+    server: int | None,
 ) -> Iterator[Record]:
     yield ("instance", instance)
+    if server is not None:
+        yield ("server", str(server))
     yield ("packages", str(packages_root))
     yield ("scratch", str(scratch))
     yield ("mode", "rootless" if kind == "rootless" else "root")
@@ -195,7 +211,8 @@ def launch_spawner(
 
     kind: "container" (needs root) or "rootless". instance: the data directory's id, [a-z0-9-], names cgroups.
     packages_root: exists and stays; code is opened below it by digest. state_dir: gets a directory `launcher/` that only
-    the spawner's user can enter. run_as: uid and gid of a rootless spawner started by root.
+    the spawner's user can enter. run_as: uid and gid of the server to be: a rootless spawner started by root runs as them, and any other lets them
+    freeze and thaw what it has made.
     outside: what all sandboxes may reach at most. disk_tmp, groups: what to use instead of what would be found. Blocks for some milliseconds
     per image. Raises SandboxError with the step that failed; nothing is left behind then.
     """
@@ -222,13 +239,14 @@ def launch_spawner(
         subordinate = _subordinate("/etc/subuid", uid)
 
     outside = outside or Outside()
+    server = run_as[1] if kind == "container" and run_as else None
 
     def start(ranges: tuple[int, int] | None) -> tuple[subprocess.Popen[bytes], socket.socket, Words]:
         on_disk = disk_tmp and kind == "container"
         tmp = ("tmp", "disk" if on_disk else "memory", str(tmp_pool), str(TMP_MB_DEFAULT))
         ids = _ids(kind, instance, ranges)
         room = sandboxes_max if ranges is None else min(sandboxes_max, ranges[1] // 2)  # two ids each
-        records = _records(kind, instance, packages_root, scratch, images, groups, ids, tmp, room, outside)
+        records = _records(kind, instance, packages_root, scratch, images, groups, ids, tmp, room, outside, server)
         return start_program(binary, pack(records), uid, gid, ranges)
 
     missing = list(groups.missing)
@@ -246,13 +264,29 @@ def launch_spawner(
     has_egress = words.egress is not None and words.egress.status == 1
     if words.egress is not None and not has_egress:
         missing.append(_egress_sentence(words.egress))
+    if kind == "rootless":
+        missing.append(
+            "All functions share this user's inotify instances (128 on many systems), so that one can leave none for the "
+            "others: sysctl -w fs.inotify.max_user_instances=8192."
+        )
     if kind == "rootless" and subordinate is None:
         missing.append(
             "All sandboxes share the server's user id, so only namespaces stand between them: "
             "apt-get install uidmap and give the user a range with `usermod --add-subuids 100000-165535 "
             "--add-subgids 100000-165535 USER`."
         )
-    return Spawner(kind, process, ours, instance, groups, on_disk, tuple(missing), sandboxes_max, has_egress)
+    return Spawner(
+        kind,
+        process,
+        ours,
+        instance,
+        groups,
+        on_disk,
+        tuple(missing),
+        sandboxes_max,
+        has_egress,
+        _copies(kind, words.hello),
+    )
 
 
 def start_program(

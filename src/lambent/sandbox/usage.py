@@ -9,21 +9,28 @@ memory.peak since Linux 5.19 and never resets it but for the one descriptor that
 a writable descriptor for each sandbox, to hide the 1 to 3 MB of a blank that every runtime exceeds. Before 5.19 there is no
 such file, and the peak is estimated: the most that memory.current said when it was read, and that the processes then alive
 ever had resident, each for itself. What has ended in between is missed.
+
+The peak holds cached pages of the files that a function wrote or was the first to read, up to the limit, in both versions. No
+counter of the kernel keeps a high-water mark without them: version 1 has one for all that is charged and one for the
+kernel's own memory, version 2 one for all. To take away what is cached now would tell too little whenever memory was given
+back before files were written; to sample would cost every invocation and miss what lies between two looks. So the figure is
+never too small, and for a function that writes files larger than what it needs.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections import OrderedDict
 
 from .groups import Groups
+from .kept import KeptFiles
 from .port import Usage
 
 OPEN_MAX = 128
 """Sandboxes whose files stay open; the one read longest ago gives way. Two descriptors each."""
 
 _PEAK = re.compile(rb"^VmHWM:\s+(\d+) kB", re.MULTILINE)
+_KILLS = re.compile(rb"^oom_kill (\d+)", re.MULTILINE)
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
@@ -44,56 +51,58 @@ class UsageReader:
         self._memory = None if memory is None else f"{memory}/lambent-{instance}"
         self._cpu = None if cpu is None else f"{cpu}/lambent-{instance}"
 
-        self._open: OrderedDict[str, int] = OrderedDict()
+        self._files = KeptFiles(2 * OPEN_MAX, os.O_RDONLY)
 
     def read(self, path: str) -> bytes:
         """The text of a small kernel file, through a descriptor that is kept."""
-        fd = self._open.get(path)
-        if fd is None:
-            fd = self._open[path] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            if len(self._open) > 2 * OPEN_MAX:
-                os.close(self._open.popitem(last=False)[1])
-        else:
-            self._open.move_to_end(path)
-        return os.pread(fd, 4096, 0)
+        return os.pread(self._files.fd(path), 4096, 0)
 
     def release(self, *paths: str | None) -> None:
         """Nobody reads these any more."""
         for path in paths:
-            if path is not None and (fd := self._open.pop(path, None)) is not None:
-                os.close(fd)
+            if path is not None:
+                self._files.release(path)
 
     def close(self) -> None:
         """Release everything."""
-        self.release(*list(self._open))
+        self._files.close()
 
-    def of(self, number: int, init_pid: int) -> SandboxUsage:
-        """The reader of one sandbox."""
-        peak = cpu = None
+    def of(self, group: str, init_pid: int) -> SandboxUsage:
+        """The reader of one sandbox, whose control group has this name."""
+        peak = cpu = kills = None
         is_estimated = False
         if self._memory is not None:
+            kills = f"{self._memory}/{group}/{'memory.oom_control' if self._version == 1 else 'memory.events'}"
             name = "memory.max_usage_in_bytes" if self._version == 1 else "memory.peak"
-            peak = f"{self._memory}/s-{number:x}/{name}"
+            peak = f"{self._memory}/{group}/{name}"
             if self._version == 2 and not os.path.exists(peak):
-                peak = f"{self._memory}/s-{number:x}/memory.current"
+                peak = f"{self._memory}/{group}/memory.current"
                 is_estimated = True
         if self._cpu is not None:
             name = "cpuacct.usage" if self._version == 1 else "cpu.stat"
-            cpu = f"{self._cpu}/s-{number:x}/{name}"
-        return SandboxUsage(self, peak, cpu, init_pid, is_estimated=is_estimated)
+            cpu = f"{self._cpu}/{group}/{name}"
+        return SandboxUsage(self, peak, cpu, init_pid, kills, is_estimated=is_estimated)
 
 
 class SandboxUsage:
     """One sandbox's figures; after its end the last ones stay."""
 
     def __init__(
-        self, reader: UsageReader, peak: str | None, cpu: str | None, init_pid: int, *, is_estimated: bool = False
+        self,
+        reader: UsageReader,
+        peak: str | None,
+        cpu: str | None,
+        init_pid: int,
+        kills: str | None = None,
+        *,
+        is_estimated: bool = False,
     ) -> None:
         self._reader = reader
         self._is_estimated = is_estimated
         self._peak = peak
         self._cpu = cpu
         self._init_pid = init_pid
+        self._kills = kills
         self._last = Usage(0, 0)
         self._ended = False
 
@@ -118,12 +127,27 @@ class SandboxUsage:
         if self._ended or self._peak is None:
             return self.read().memory_peak_bytes
         try:
-            memory = self._memory(self._peak)
+            memory = int(self._reader.read(self._peak))
+            if self._is_estimated:
+                memory = max(memory, self._processes()[0])
         except (OSError, ValueError):
             return self._last.memory_peak_bytes
-        if memory > self._last.memory_peak_bytes:
-            self._last = Usage(memory, self._last.cpu_us)
-        return self._last.memory_peak_bytes
+        last = self._last
+        if memory <= last.memory_peak_bytes:
+            return last.memory_peak_bytes
+        self._last = Usage(memory, last.cpu_us)
+        return memory
+
+    def kills(self) -> int | None:
+        """How often the kernel has ended something inside for its memory; None where nobody counts. Opened each time: it is
+        asked for where the limit was reached, and rarely."""
+        if self._kills is None or self._ended:
+            return None
+        try:
+            found = _KILLS.search(_read(self._kills))
+        except OSError:  # it has ended
+            return None
+        return None if found is None else int(found[1])
 
     def keep_last(self) -> None:
         """The sandbox is about to go: read once more, then answer that."""

@@ -13,10 +13,12 @@ from ..domain.egress import LISTED, NONE, OUTBOUND, Egress, Layer
 from .port import Command, Limits, SandboxError
 
 VERSION = 1
-CREATE, BIND, START, RESET, SET_CPU, FREEZE, THAW, DESTROY, NAMESPACES = range(1, 10)
+CREATE, BIND, START, RESET, SET_CPU, FREEZE, THAW, DESTROY, NAMESPACES, FORK, SIGNAL = range(1, 12)
+HOLD, MAKE_COPY, COPY = range(12, 15)
 HELLO, RESULT, EXIT, MAP, EGRESS = range(1, 6)
 HAS_TASK, HAS_OPT, HAS_CHANNEL, HAS_EGRESS = 1, 2, 4, 8
-OUT_OF_MEMORY, TMP_DISK, IPV6 = 1, 2, 4
+IS_ZYGOTE, FORKS, FORK_AHEAD, MAY_HOLD = 16, 32, 64, 128
+OUT_OF_MEMORY, TMP_DISK, IPV6, COPIES = 1, 2, 4, 8
 
 CPU_PERIOD_US = 100_000
 CPU_QUOTA_US_MIN = 1_000
@@ -24,12 +26,12 @@ PAYLOAD_BYTES_MAX = 256 * 1024
 PAYLOAD_STRINGS_MAX = 4096
 FDS_MAX = 7
 
-_REQUEST = struct.Struct("=IIQQQIIIIII64s64s64s")
+_REQUEST = struct.Struct("=IIQQQIIIIII64s64s64sQ")
 _ANSWER = struct.Struct("=IIQQiiiI32s")
 _POLICY_HEAD = struct.Struct("=IIII")
 _POLICY_RULE = struct.Struct("=BBHH16s254s")
 _POLICY_MODES = {NONE: 0, OUTBOUND: 1, LISTED: 2}
-assert _REQUEST.size == 248
+assert _REQUEST.size == 256
 assert _POLICY_HEAD.size == 16
 assert _POLICY_RULE.size == 276
 assert _ANSWER.size == 72
@@ -78,16 +80,18 @@ def request(
     image: str = "",
     task: str | None = None,
     opt: str | None = None,
+    signal: int = 0,
+    origin: int = 0,
 ) -> bytes:
-    """One request. `vcpus` is given apart from the limits, because a blank runs at full speed."""
+    """One request. `vcpus` is given apart from the limits, because a blank runs at full speed. origin: who forks, or with
+    SIGNAL the serial of the request that started the program."""
     words = _NO_LIMITS if limits is None else _limit_words(limits, vcpus)
     if task is not None:
         flags |= HAS_TASK
     if opt is not None:
         flags |= HAS_OPT
-    return _REQUEST.pack(
-        VERSION, op, serial, sandbox, *words, flags, 0, image.encode(), (task or "").encode(), (opt or "").encode()
-    )
+    names = image.encode(), (task or "").encode(), (opt or "").encode()
+    return _REQUEST.pack(VERSION, op, serial, sandbox, *words, flags, signal, *names, origin)
 
 
 def payload(command: Command) -> bytes:

@@ -8,7 +8,7 @@ from typing import Any
 from ..domain.documents import Key, LostRace
 from .writer import Writer
 
-_LOAD = "SELECT account, region, name, revision, document FROM documents WHERE kind = ? ORDER BY account, region, name"
+_LOAD = "SELECT kind, account, region, name, revision, document FROM documents ORDER BY kind, account, region, name"
 _WHERE = " WHERE kind = ? AND account = ? AND region = ? AND name = ?"
 _FIND = f"SELECT revision, document FROM documents{_WHERE}"
 _CREATE = "INSERT INTO documents VALUES (?, ?, ?, ?, 1, ?) ON CONFLICT DO NOTHING"
@@ -17,14 +17,21 @@ _DELETE = f"DELETE FROM documents{_WHERE} AND revision = ?"
 
 
 class SqliteDocuments:
-    """The DocumentStore port over the state file's writer."""
+    """The DocumentStore port over the state file's writer. Everything is read at once, as rows: kinds may be asked for
+    when the writer has long begun to write others."""
 
     def __init__(self, writer: Writer) -> None:
+        """Before the writer's first job."""
         self._writer = writer
+        self._rows: dict[str, list[tuple[str, str, str, int, bytes]]] = {}
+        for kind, *row in writer.read_at_start(lambda connection: connection.execute(_LOAD).fetchall()):
+            self._rows.setdefault(kind, []).append(tuple(row))
 
     def load(self, kind: str) -> list[tuple[Key, int, bytes]]:
-        rows = self._writer.read_at_start(lambda connection: connection.execute(_LOAD, (kind,)).fetchall())
-        return [(Key(account, region, name), revision, document) for account, region, name, revision, document in rows]
+        return [
+            (Key(account, region, name), revision, document)
+            for account, region, name, revision, document in self._rows.pop(kind, ())
+        ]
 
     async def find(self, kind: str, key: Key) -> tuple[int, bytes] | None:
         def read(connection: sqlite3.Connection) -> tuple[int, bytes] | None:

@@ -16,11 +16,11 @@ from .writer import Writer
 
 MIGRATIONS = Path(__file__).parent / "migrations" / "state"
 
-_SUMMARY = ("generation", "code_bytes", "is_restless", "packages", "code_signing_arn")
+_SUMMARY = ("generation", "code_bytes", "is_restless", "packages", "code_signing_arn", "urls")
 _STANDS = "account = ? AND region = ? AND name = ? AND revision = ?"
 _CREATE = (
     f"INSERT INTO functions (account, region, name, revision, document, {', '.join(_SUMMARY)}) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 )
 _SWAP = f"UPDATE functions SET revision = ?, document = ?, {' = ?, '.join(_SUMMARY)} = ? WHERE {_STANDS}"
 _SUMMARISE = f"UPDATE functions SET {' = ?, '.join(_SUMMARY)} = ? WHERE {_STANDS}"
@@ -111,10 +111,10 @@ def _key(ref: FunctionRef) -> _Key:
     return ref.account, ref.region, ref.name
 
 
-def _summary(function: Function) -> tuple[int, int, int, str, str | None]:
+def _summary(function: Function) -> tuple[int, int, int, str, str | None, str]:
     """The columns `_SUMMARY`."""
-    generation, code_bytes, is_restless, packages, code_signing_arn = summarised(function)
-    return generation, code_bytes, int(is_restless), " ".join(packages), code_signing_arn
+    generation, code_bytes, is_restless, packages, code_signing_arn, urls = summarised(function)
+    return generation, code_bytes, int(is_restless), " ".join(packages), code_signing_arn, " ".join(urls)
 
 
 def _summarise_all(connection: sqlite3.Connection) -> None:
@@ -136,8 +136,15 @@ def _load(connection: sqlite3.Connection) -> Iterator[Resting]:
     for *key, number, document in connection.execute(f"{_VERSIONS}{_ORDER}, number"):
         published.setdefault((key[0], key[1], key[2]), []).append((number, document))
     rows = connection.execute(_RESTING + _ORDER)
-    for account, region, name, generation, code_bytes, is_restless, packages, signing, revision, document in rows:
-        summary = Summary(generation, code_bytes, is_restless != 0, tuple(packages.split()), signing)
+    for account, region, name, generation, code_bytes, is_restless, packages, signing, urls, revision, document in rows:
+        summary = Summary(
+            generation,
+            code_bytes,
+            is_restless != 0,
+            tuple(packages.split()),
+            signing,
+            tuple(urls.split()) if urls else (),
+        )
         stored = revision, document, published.get((account, region, name), ())
         yield Resting(account, region, name, summary, stored)
 

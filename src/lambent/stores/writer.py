@@ -155,8 +155,8 @@ class Writer:
     def _submit(self, how: int, sql: str, argument: Any, weight: int) -> asyncio.Future[Any]:
         if self._closed:
             raise RuntimeError(f"{self.path.name} is closed")
-        if self._loop is None:
-            self._start()
+        if self._thread is None:
+            self.start()
         assert self._loop is not None
         if self._pending_jobs >= self._pending_jobs_max or self._pending_bytes + weight > PENDING_BYTES_MAX:
             raise ServiceFault(f"{self.path.name}: too many writes are waiting for the disk")
@@ -168,10 +168,18 @@ class Writer:
         self._pending_bytes += weight
         return future
 
-    def _start(self) -> None:
+    def start(self) -> None:
+        """Begin the thread now, not with the first job: a machine may have none left by then. Raises ServiceFault when it
+        has none; the next job tries again."""
+        if self._thread is not None or self._closed:
+            return
         self._loop = asyncio.get_running_loop()
-        self._thread = threading.Thread(target=self._run, name=f"writer-{self.path.stem}", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._run, name=f"writer-{self.path.stem}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            raise ServiceFault(f"{self.path.name}: this machine has no thread left to write with ({error})") from None
+        self._thread = thread
 
     def _hand_over(self) -> None:
         if self._outbox:

@@ -9,14 +9,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ..domain.limits import STREAM_FREE_BYTES
+
 LogLine = tuple[int, bytes]
 """One log event: wall-clock milliseconds, and the bytes as printed, with their trailing newline if there was one."""
 
 STATUSES = ("success", "error", "timeout", "failure")
 KINDS = ("RequestResponse", "Event")
 TEXT, JSON = "Text", "JSON"
-ON_DEMAND, PROVISIONED = "on-demand", "provisioned-concurrency"
+ON_DEMAND, PROVISIONED, SNAP_START = "on-demand", "provisioned-concurrency", "snap-start"
 """Initialization types, as the function reads them."""
+INIT, RESTORE = "init", "restore"
+"""Phases before the first invocation."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,7 +45,7 @@ class Origin:
     system_log_level: str = "INFO"
     """DEBUG, INFO or WARN; means something with JSON only."""
     initialization: str = ON_DEMAND
-    """Why the environment was made: `on-demand` or `provisioned-concurrency`."""
+    """Why the environment was made: `on-demand`, `provisioned-concurrency` or `snap-start`."""
     tenant_id: str = ""
     """The tenant it belongs to; empty for functions without tenant isolation."""
 
@@ -57,6 +61,10 @@ class Attempt:
     """From handing the event over until the environment was free again; >= 0; contains a suppressed init."""
     init_us: int | None = None
     """Init Duration, when this is the attempt that waited for the environment's init; else None."""
+    restore_us: int | None = None
+    """Restore Duration, when this is the attempt that waited for the environment to be restored; else None."""
+    restore_billed_ms: int = 0
+    """The part of it that is billed: the runtime's and the hooks'."""
     peak_mb: int = 0
     """Max Memory Used."""
     status: str = "success"
@@ -75,15 +83,27 @@ class Attempt:
     request_units: int = 1
     """Billed requests: 1, or for an asynchronous event `request_units(payload_bytes)`."""
     produced_bytes: int = 0
-    """Size of the function's result."""
+    """Size of the function's result; of a streamed response what came of it."""
     lines: list[LogLine] = field(default_factory=list)
     """What was printed between START and END, oldest first, without what went out before in an `AttemptPart`."""
     is_begun: bool = False
     """An `AttemptPart` was written before this record: START is in the log already."""
+    is_streamed: bool = False
+    """The response was streamed to its caller: what exceeds the first 6 MB of it is billed."""
+
+    @property
+    def prelude_us(self) -> int | None:
+        """What is billed beside the duration: the init, or the billed part of the restoration; None: there was neither."""
+        return self.init_us if self.restore_us is None else self.restore_billed_ms * 1_000
 
     @property
     def billed_ms(self) -> int:
-        return billed_ms(self.duration_us, self.init_us)
+        return billed_ms(self.duration_us, self.prelude_us)
+
+    @property
+    def streamed_bytes(self) -> int:
+        """Bytes that are billed as streamed."""
+        return streamed_bytes(self.produced_bytes) if self.is_streamed else 0
 
     @property
     def ended_ms(self) -> int:
@@ -118,7 +138,8 @@ class InitRecord:
     status: str = "success"
     """success, error or timeout."""
     error_type: str | None = None
-    phase: str = "init"
+    phase: str = INIT
+    """`init`, or `restore`: RESTORE_START and RESTORE_REPORT then, of an environment that was copied from a template."""
     is_reported: bool = False
     """Print INIT_REPORT although the init succeeded (provisioned concurrency). Failures are always reported."""
     lines: list[LogLine] = field(default_factory=list)
@@ -159,6 +180,14 @@ def billed_ms(duration_us: int, init_us: int | None) -> int:
         raise ValueError(f"negative duration: {duration_us} us, init {init_us} us")
     printed = hundredths(duration_us) + (hundredths(init_us) if init_us is not None else 0)
     return -(-printed // 100)
+
+
+def streamed_bytes(produced_bytes: int) -> int:
+    """What of a streamed response is billed by the byte: all but its first 6 MB.
+
+    Source: AWS Lambda pricing, "HTTP response stream".
+    """
+    return max(0, produced_bytes - STREAM_FREE_BYTES)
 
 
 def request_units(payload_bytes: int) -> int:

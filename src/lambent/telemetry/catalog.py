@@ -120,9 +120,12 @@ create table if not exists usage (
   account text, region text, function text, version text, architecture text, day integer,
   attempts integer not null, requests integer not null, billed_ms integer not null, mb_ms text not null,
   init_mb_ms text not null, ephemeral_mb_ms text not null, errors integer not null, timeouts integer not null,
+  streamed_bytes integer not null default 0, restored_mb integer not null default 0,
   primary key (account, region, function, version, architecture, day)) without rowid;
 create table if not exists rolled (segment integer primary key);
 """
+_LATER = ("streamed_bytes", "restored_mb")
+"""Columns of usage that a catalog of an earlier time lacks."""
 # Sums of MB-milliseconds are text: SQLite's integers end at 2**63, Python's do not.
 
 
@@ -133,6 +136,10 @@ class SqliteCatalog:
         self._lock = threading.RLock()
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._db.executescript(_SCHEMA)
+        known = {column[1] for column in self._db.execute("pragma table_info(usage)")}
+        for name in _LATER:
+            if name not in known:
+                self._db.execute(f"alter table usage add column {name} integer not null default 0")
         self._rows = MemoryCatalog()
         self.groups, self.streams = self._rows.groups, self._rows.streams
         self.rolled, self.rolled_segments = self._rows.rolled, self._rows.rolled_segments
@@ -218,7 +225,9 @@ class SqliteCatalog:
             counts = astuple(total)
             rows.append((*key, *counts[:3], *map(str, counts[3:6]), *counts[6:]))
         with self._writing():
-            self._db.executemany("insert or replace into usage values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+            self._db.executemany(
+                "insert or replace into usage values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows
+            )
             self._db.execute("insert into rolled values (?)", (segment,))
         self._rows.roll_up(segment, usage)
 

@@ -15,7 +15,18 @@ from zlib import crc32
 
 import orjson
 
-from .attempt import KINDS, STATUSES, Attempt, AttemptPart, InitRecord, LogLine, Origin, Record, UserEvents
+from .attempt import (
+    KINDS,
+    STATUSES,
+    Attempt,
+    AttemptPart,
+    InitRecord,
+    LogLine,
+    Origin,
+    Record,
+    UserEvents,
+    streamed_bytes,
+)
 
 MAGIC = b"LAMBREC\x01"
 FRAME = struct.Struct("<II")
@@ -31,7 +42,10 @@ _TIME = struct.Struct("<q")
 _STATUS_CODES = {name: code for code, name in enumerate(STATUSES)}
 _KIND_CODES = {name: code for code, name in enumerate(KINDS)}
 _SUCCESS, _TIMEOUT = _STATUS_CODES["success"], _STATUS_CODES["timeout"]
-_FUNCTION_ERROR, _BEGUN = 1, 2
+_FUNCTION_ERROR, _BEGUN, _STREAMED, _RESTORED = 1, 2, 4, 8
+_BILLED_SHIFT = 40
+"""Of a restored environment's first attempt the field of the init holds both: the microseconds of the restoration, 12 days
+at most, and above them the milliseconds that are billed."""
 _TEXT_BYTES_MAX = 4_096
 
 
@@ -55,6 +69,11 @@ def encode_attempt(number: int, attempt: Attempt) -> bytes:
     """
     if attempt.init_us is not None and attempt.init_us < 0:
         raise ValueError(f"negative Init Duration: {attempt.init_us} us")
+    prelude = -1 if attempt.init_us is None else attempt.init_us
+    if attempt.restore_us is not None:
+        if not (0 <= attempt.restore_us < 1 << _BILLED_SHIFT and attempt.restore_billed_ms >= 0):
+            raise ValueError(f"Restore Duration: {attempt.restore_us} us, billed {attempt.restore_billed_ms} ms")
+        prelude = attempt.restore_us | attempt.restore_billed_ms << _BILLED_SHIFT
     request_id = attempt.request_id.encode()
     qualifier = attempt.qualifier.encode()
     error_type = attempt.error_type.encode(errors="replace")[:_TEXT_BYTES_MAX] if attempt.error_type else b""
@@ -65,13 +84,16 @@ def encode_attempt(number: int, attempt: Attempt) -> bytes:
         number,
         attempt.started_ms,
         attempt.duration_us,
-        -1 if attempt.init_us is None else attempt.init_us,
+        prelude,
         attempt.peak_mb,
         attempt.produced_bytes,
         attempt.request_units,
         _STATUS_CODES[attempt.status],
         _KIND_CODES[attempt.kind],
-        (_FUNCTION_ERROR if attempt.function_error else 0) | (_BEGUN if attempt.is_begun else 0),
+        (_FUNCTION_ERROR if attempt.function_error else 0)
+        | (_BEGUN if attempt.is_begun else 0)
+        | (_STREAMED if attempt.is_streamed else 0)
+        | (0 if attempt.restore_us is None else _RESTORED),
         len(request_id),
         len(qualifier),
         len(error_type),
@@ -139,12 +161,14 @@ class Outline(NamedTuple):
     number: int
     started_ms: int
     duration_us: int
-    init_us: int
-    """-1: none"""
+    prelude_us: int
+    """What is billed beside the duration; -1: nothing."""
     request_units: int
     is_error: bool
     is_timeout: bool
     is_begun: bool
+    streamed_bytes: int
+    is_restored: bool
     first_line_ms: int | None
     last_line_ms: int | None
 
@@ -162,11 +186,13 @@ def outline(payload: memoryview) -> Outline:
         head[1],
         head[2],
         head[3],
-        head[4],
+        (head[4] >> _BILLED_SHIFT) * 1_000 if flags & _RESTORED else head[4],
         head[7],
         status != _SUCCESS or bool(flags & _FUNCTION_ERROR),
         status == _TIMEOUT,
         bool(flags & _BEGUN),
+        streamed_bytes(head[6]) if flags & _STREAMED else 0,
+        bool(flags & _RESTORED),
         first_ms,
         last_ms,
     )
@@ -193,7 +219,7 @@ def _decode_attempt(payload: bytes, origins: dict[int, Origin]) -> Attempt:
         number,
         started_ms,
         duration_us,
-        init_us,
+        prelude,
         peak_mb,
         produced_bytes,
         request_units,
@@ -218,7 +244,9 @@ def _decode_attempt(payload: bytes, origins: dict[int, Origin]) -> Attempt:
         request_id=texts[0],
         started_ms=started_ms,
         duration_us=duration_us,
-        init_us=None if init_us < 0 else init_us,
+        init_us=None if prelude < 0 or flags & _RESTORED else prelude,
+        restore_us=prelude & ((1 << _BILLED_SHIFT) - 1) if flags & _RESTORED else None,
+        restore_billed_ms=prelude >> _BILLED_SHIFT if flags & _RESTORED else 0,
         peak_mb=peak_mb,
         status=STATUSES[status],
         error_type=texts[2] or None,
@@ -230,6 +258,7 @@ def _decode_attempt(payload: bytes, origins: dict[int, Origin]) -> Attempt:
         produced_bytes=produced_bytes,
         lines=_lines(payload, at, count),
         is_begun=bool(flags & _BEGUN),
+        is_streamed=bool(flags & _STREAMED),
     )
 
 

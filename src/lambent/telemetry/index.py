@@ -41,34 +41,40 @@ class Usage:
     mb_ms: int = 0
     """Memory times billed duration, in MB-milliseconds; 1,024,000 of them make one GB-second."""
     init_mb_ms: int = 0
-    """The part of `mb_ms` that billing the init phase added."""
+    """The part of `mb_ms` that billing the init phase, or the restoration, added."""
     ephemeral_mb_ms: int = 0
     """(EphemeralStorage - 512 MB) times billed duration."""
     errors: int = 0
     """Attempts that did not succeed, time-outs among them."""
     timeouts: int = 0
+    streamed_bytes: int = 0
+    """Of streamed responses, what exceeds the first 6 MB of each."""
+    restored_mb: int = 0
+    """Memory of environments that were restored from a snapshot, once for each restoration."""
 
     def add(self, attempt: Attempt) -> None:
         is_timeout = attempt.status == "timeout"
         is_error = attempt.function_error or attempt.status != "success"
-        self.count(attempt.origin, attempt.duration_us, attempt.init_us, attempt.request_units, is_error, is_timeout)
+        self.count(attempt.origin, attempt.duration_us, attempt.prelude_us, attempt.request_units, is_error, is_timeout)
+        self.streamed_bytes += attempt.streamed_bytes
+        self.restored_mb += 0 if attempt.restore_us is None else attempt.origin.memory_mb
 
     def count(
         self,
         origin: Origin,
         duration_us: int,
-        init_us: int | None,
+        prelude_us: int | None,
         request_units: int,
         is_error: bool,
         is_timeout: bool,
     ) -> None:
-        billed = billed_ms(duration_us, init_us)
+        billed = billed_ms(duration_us, prelude_us)
         mb_ms = origin.memory_mb * billed
         self.attempts += 1
         self.requests += request_units
         self.billed_ms += billed
         self.mb_ms += mb_ms
-        if init_us is not None:
+        if prelude_us is not None:
             self.init_mb_ms += mb_ms - origin.memory_mb * -(-duration_us // 1_000)
         if origin.ephemeral_mb > EPHEMERAL_FREE_MB:
             self.ephemeral_mb_ms += (origin.ephemeral_mb - EPHEMERAL_FREE_MB) * billed
@@ -85,6 +91,8 @@ class Usage:
         self.ephemeral_mb_ms += other.ephemeral_mb_ms
         self.errors += other.errors
         self.timeouts += other.timeouts
+        self.streamed_bytes += other.streamed_bytes
+        self.restored_mb += other.restored_mb
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""The platform's own lines (INIT_START, INIT_REPORT, START, END, REPORT, XRAY) in both log formats, and the tail.
+"""The platform's own lines (INIT_START, INIT_REPORT, RESTORE_START, RESTORE_REPORT, START, END, REPORT, XRAY) in both log formats, and the tail.
 
 Rendered from the record whenever somebody reads; nothing of this is stored. A message keeps its trailing newline.
 Source: AWS Lambda Developer Guide, "Working with Lambda function logs" and "Telemetry API Event schema".
@@ -9,16 +9,29 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
 from ..domain.limits import TAIL_BYTES_MAX
 from ..domain.names import FunctionRef
-from .attempt import JSON, Attempt, AttemptPart, InitRecord, LogLine, Origin, Record, hundredths
+from .attempt import JSON, RESTORE, Attempt, AttemptPart, InitRecord, LogLine, Origin, Record, hundredths
 
 _SYSTEM_LEVELS = {"DEBUG": 0, "INFO": 1, "WARN": 2}
 _STATUS_NAMED_IN_TEXT = ("error", "timeout", "failure")
+
+
+class ExtensionStatus(Protocol):
+    """An extension at the end of the init phase."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def state(self) -> str: ...
+    @property
+    def events(self) -> tuple[str, ...]: ...
+    @property
+    def error_type(self) -> str | None: ...
 
 
 def iso_ms(epoch_ms: int) -> str:
@@ -77,6 +90,9 @@ def text_report(attempt: Attempt) -> str:
     )
     if attempt.init_us is not None:
         report += f"Init Duration: {_text_ms(attempt.init_us)} ms\t"
+    if attempt.restore_us is not None:
+        report += f"Restore Duration: {_text_ms(attempt.restore_us)} ms\t"
+        report += f"Billed Restore Duration: {attempt.restore_billed_ms} ms\t"
     if attempt.status == "timeout" or (attempt.error_type and attempt.status in _STATUS_NAMED_IN_TEXT):
         report += f"Status: {'error' if attempt.status == 'failure' else attempt.status}\t"
     if attempt.error_type:
@@ -85,18 +101,22 @@ def text_report(attempt: Attempt) -> str:
 
 
 def init_events(init: InitRecord) -> list[LogLine]:
-    """INIT_START, the init phase's output, INIT_REPORT when it failed or is always reported."""
+    """INIT_START, the init phase's output, INIT_REPORT when it failed or is always reported; of a restoration
+    RESTORE_START, what its hooks printed, RESTORE_REPORT."""
     lines = init.lines
     begin_ms = min(init.started_ms, lines[0][0]) if lines else init.started_ms
     end_ms = max(init.ended_ms, lines[-1][0], begin_ms) if lines else max(init.ended_ms, begin_ms)
     if init.origin.log_format == JSON:
         return [*_json_init_start(init, begin_ms), *lines, *_json_init_end(init, end_ms)]
-    start = f"INIT_START Runtime Version: {init.runtime_version}"
+    is_restored = init.phase == RESTORE
+    start = f"{'RESTORE_START' if is_restored else 'INIT_START'} Runtime Version: {init.runtime_version}"
     if init.runtime_version_arn:
         start += f"\tRuntime Version ARN: {init.runtime_version_arn}"
     events: list[LogLine] = [(begin_ms, f"{start}\n".encode()), *lines]
-    if init.is_reported or init.status != "success":
+    if is_restored or init.is_reported or init.status != "success":
         report = f"INIT_REPORT Init Duration: {_text_ms(init.duration_us)} ms\tPhase: {init.phase}"
+        if is_restored:
+            report = f"RESTORE_REPORT Restore Duration: {_text_ms(init.duration_us)} ms"
         if init.status != "success":
             report += f"\tStatus: {init.status}"
         if init.error_type:
@@ -128,6 +148,23 @@ def logs_dropped(origin_format: str, now_ms: int, records: int, size: int, reaso
         told = {"droppedBytes": size, "droppedRecords": records, "reason": reason}
         return _json_line(now_ms, "platform.logsDropped", told)
     return now_ms, f"LOGS_DROPPED\tRecords: {records}\tBytes: {size}\tReason: {reason}\n".encode()
+
+
+def extension_events(origin: Origin, at_ms: int, extensions: Iterable[ExtensionStatus]) -> list[LogLine]:
+    """EXTENSION, one line each: how it fared in the init phase."""
+    events: list[LogLine] = []
+    for one in extensions:
+        if origin.log_format == JSON:
+            if _passes(origin, "INFO" if one.error_type is None else "WARN"):
+                failed = {} if one.error_type is None else {"errorType": one.error_type}
+                told = {"name": one.name, "state": one.state, "events": list(one.events)} | failed
+                events.append(_json_line(at_ms, "platform.extension", told))
+            continue
+        text = f"EXTENSION\tName: {one.name}\tState: {one.state}\tEvents: [{', '.join(one.events)}]"
+        if one.error_type is not None:
+            text += f"\tError Type: {one.error_type}"
+        events.append((at_ms, f"{text}\n".encode(errors="replace")))
+    return events
 
 
 def _text_ms(duration_us: int) -> str:
@@ -177,13 +214,17 @@ def _json_end(attempt: Attempt, end_ms: int) -> Iterable[LogLine]:
         }
         if attempt.init_us is not None:
             metrics["initDurationMs"] = _json_ms(attempt.init_us)
+        if attempt.restore_us is not None:
+            metrics["restoreDurationMs"] = _json_ms(attempt.restore_us)
+            metrics["billedRestoreDurationMs"] = attempt.restore_billed_ms
         yield _json_line(end_ms, "platform.report", common | {"metrics": metrics} | _tracing(attempt.trace) | failed)
 
 
 def _json_init_start(init: InitRecord, at_ms: int) -> Iterable[LogLine]:
     if not _passes(init.origin, "INFO" if init.runtime_version else "DEBUG"):
         return
-    told: dict[str, Any] = _init_head(init) | {
+    head = {} if init.phase == RESTORE else _init_head(init)
+    told: dict[str, Any] = head | {
         "functionName": init.origin.function,
         "functionVersion": init.origin.version,
         "instanceId": init.origin.environment,
@@ -193,18 +234,19 @@ def _json_init_start(init: InitRecord, at_ms: int) -> Iterable[LogLine]:
         told["runtimeVersion"] = init.runtime_version
     if init.runtime_version_arn:
         told["runtimeVersionArn"] = init.runtime_version_arn
-    yield _json_line(at_ms, "platform.initStart", told)
+    yield _json_line(at_ms, f"platform.{init.phase}Start", told)
 
 
 def _json_init_end(init: InitRecord, at_ms: int) -> Iterable[LogLine]:
     succeeded = init.status == "success"
-    told: dict[str, Any] = _init_head(init) | {"status": init.status}
+    is_restored = init.phase == RESTORE
+    told: dict[str, Any] = ({} if is_restored else _init_head(init)) | {"status": init.status}
     failed: dict[str, Any] = {"errorType": init.error_type} if init.error_type else {}
     if _passes(init.origin, "DEBUG" if succeeded else "WARN"):
-        yield _json_line(at_ms, "platform.initRuntimeDone", told | failed)
-    if _passes(init.origin, ("INFO" if init.is_reported else "DEBUG") if succeeded else "WARN"):
+        yield _json_line(at_ms, f"platform.{init.phase}RuntimeDone", told | failed)
+    if _passes(init.origin, ("INFO" if is_restored or init.is_reported else "DEBUG") if succeeded else "WARN"):
         metrics = {"metrics": {"durationMs": _json_ms(init.duration_us)}}
-        yield _json_line(at_ms, "platform.initReport", told | metrics | failed)
+        yield _json_line(at_ms, f"platform.{init.phase}Report", told | metrics | failed)
 
 
 def _init_head(init: InitRecord) -> dict[str, Any]:

@@ -150,9 +150,20 @@ def scan(data: bytes) -> tuple[Index, int]:
         kind = view[0]
         try:
             if kind == ATTEMPT:
-                (number, started_ms, duration_us, init_us, units, is_error, is_timeout, is_begun, first, last) = (
-                    outline(view)
-                )
+                (
+                    number,
+                    started_ms,
+                    duration_us,
+                    prelude_us,
+                    units,
+                    is_error,
+                    is_timeout,
+                    is_begun,
+                    streamed,
+                    is_restored,
+                    first,
+                    last,
+                ) = outline(view)
                 first_ms, last_ms = attempt_times(started_ms, duration_us, is_begun, first, last)
                 found = at_hand.get((number, started_ms // DAY_MS))
                 if found is None:
@@ -166,7 +177,9 @@ def scan(data: bytes) -> tuple[Index, int]:
                 origin, part, usage = found
                 part.add(offset, size, first_ms, last_ms, last_ms)
                 index.stretch(first_ms, last_ms)
-                usage.count(origin, duration_us, None if init_us < 0 else init_us, units, is_error, is_timeout)
+                usage.count(origin, duration_us, None if prelude_us < 0 else prelude_us, units, is_error, is_timeout)
+                usage.streamed_bytes += streamed
+                usage.restored_mb += origin.memory_mb if is_restored else 0
             elif kind == ORIGIN:
                 number, origin = decode_origin(view)
                 origins[number] = origin

@@ -9,9 +9,16 @@ const RESPONSE = 2;
 const ERROR = 3;
 const INIT_ERROR = 4;
 const READY = 5;
+const STREAM = 6;
+const CHUNK = 7;
+const END = 8;
+const STREAM_ERROR = 9;
 const LAST_ERROR = 10;
 const ASSIGN = 11;
 const WAITING = 12;
+
+/** Chunks up to here, heads included, are copied into one buffer and written at once; what is larger is not copied. */
+const COPY_BYTES = 65536;
 
 /** Bytes of an INVOKE frame before its first string: length, type, deadline, six lengths. */
 const EVENT_HEAD = 25;
@@ -129,6 +136,51 @@ export class Channel {
     this.#answer(LAST_ERROR, [requestId, document.errorType ?? ""], JSON.stringify(document), done);
   }
 
+  /** Begin a streamed answer: chunks follow, then its end or an error, then `ready`. */
+  stream(requestId, contentType) {
+    this.#socket.write(frameOf(STREAM, [requestId, contentType], ""));
+  }
+
+  /** The next chunks of a streamed answer (bytes); `done` is called when the platform has room for more. */
+  chunks(chunks, done) {
+    let size = 0;
+    for (const chunk of chunks) {
+      size += 5 + chunk.length;
+    }
+    if (size <= COPY_BYTES) {
+      const frames = Buffer.allocUnsafe(size);
+      let at = 0;
+      for (const chunk of chunks) {
+        at = writeHead(frames, at, chunk);
+        frames.set(chunk, at);
+        at += chunk.length;
+      }
+      this.#socket.write(frames, done);
+      return;
+    }
+    this.#socket.cork();
+    chunks.forEach((chunk, number) => {
+      const head = Buffer.allocUnsafe(5);
+      writeHead(head, 0, chunk);
+      this.#socket.write(head);
+      this.#socket.write(chunk, number === chunks.length - 1 ? done : undefined);
+    });
+    this.#socket.uncork();
+  }
+
+  /** A streamed answer is complete. */
+  endStream() {
+    current.state = "idle";
+    this.#socket.write(frameOf(END, [], ""));
+  }
+
+  /** A streamed answer breaks off with an error. */
+  failStream(error) {
+    current.state = "idle";
+    const document = toDocument(error);
+    this.#socket.write(frameOf(STREAM_ERROR, [document.errorType ?? ""], JSON.stringify(document)));
+  }
+
   /** Report that init failed. */
   initError(error, done) {
     const document = toDocument(error);
@@ -137,29 +189,41 @@ export class Channel {
 
   #answer(type, texts, body, done) {
     current.state = "idle";
-    let size = 5;
-    for (const text of texts) {
-      size += 2 + Buffer.byteLength(text);
-    }
-    const isText = typeof body === "string";
-    const bodySize = isText ? Buffer.byteLength(body) : body.length;
-    const frame = Buffer.allocUnsafe(size + bodySize);
-    frame.writeUInt32LE(frame.length - 4, 0);
-    frame[4] = type;
-    let at = 5;
-    for (const text of texts) {
-      const length = frame.write(text, at + 2);
-      frame.writeUInt16LE(length, at);
-      at += 2 + length;
-    }
-    if (isText) {
-      frame.write(body, at);
-    } else {
-      frame.set(body, at);
-    }
     this.#socket.ref();
-    this.#socket.write(frame, done);
+    this.#socket.write(frameOf(type, texts, body), done);
   }
+}
+
+/** The head of a CHUNK frame; where the chunk itself begins. */
+function writeHead(frames, at, chunk) {
+  frames.writeUInt32LE(1 + chunk.length, at);
+  frames[at + 4] = CHUNK;
+  return at + 5;
+}
+
+/** A frame of some strings and a body, text or bytes. */
+function frameOf(type, texts, body) {
+  let size = 5;
+  for (const text of texts) {
+    size += 2 + Buffer.byteLength(text);
+  }
+  const isText = typeof body === "string";
+  const bodySize = isText ? Buffer.byteLength(body) : body.length;
+  const frame = Buffer.allocUnsafe(size + bodySize);
+  frame.writeUInt32LE(frame.length - 4, 0);
+  frame[4] = type;
+  let at = 5;
+  for (const text of texts) {
+    const length = frame.write(text, at + 2);
+    frame.writeUInt16LE(length, at);
+    at += 2 + length;
+  }
+  if (isText) {
+    frame.write(body, at);
+  } else {
+    frame.set(body, at);
+  }
+  return frame;
 }
 
 /** The JSON text of a result; `Unwritable` is the error for what JSON.stringify throws at. */

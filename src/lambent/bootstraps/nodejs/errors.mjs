@@ -35,6 +35,10 @@ export const ERRORS = Object.fromEntries(
     "PlatformError",
     "CallbackHandlerDeprecated",
     "NodeJsExit",
+    "InvalidWebAdapter",
+    "WebServerExited",
+    "WebServerFailed",
+    "WebAdapterError",
   ].map((name) => [name, define(name)]),
 );
 

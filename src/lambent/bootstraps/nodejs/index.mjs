@@ -54,7 +54,11 @@ process.on("unhandledRejection", (reason, promise) => {
 async function run() {
   let handler;
   try {
-    handler = await load(process.env.LAMBDA_TASK_ROOT ?? "/var/task", process.env._HANDLER, import.meta.url);
+    if (process.env.LAMBENT_WEB_ADAPTER) {
+      handler = await (await import("./web.mjs")).handler();
+    } else {
+      handler = await load(process.env.LAMBDA_TASK_ROOT ?? "/var/task", process.env._HANDLER, import.meta.url);
+    }
   } catch (error) {
     logError(MODERN ? "Init Error" : "Uncaught Exception", error);
     channel.initError(error, () => process.exit(MODERN ? 1 : UNCAUGHT_EXCEPTION));

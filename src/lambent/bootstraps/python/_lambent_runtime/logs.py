@@ -89,3 +89,12 @@ def configure():
     if level in logging._nameToLevel:
         root.setLevel(level)
     root.addHandler(handler)
+
+
+def reconfigure():
+    """The same once more, for a function that asks for another format or level than it was done with."""
+    root = logging.getLogger()
+    for handler in list(root.handlers):
+        root.removeHandler(handler)
+    root.setLevel(logging.WARNING)
+    configure()

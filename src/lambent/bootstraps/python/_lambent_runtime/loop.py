@@ -20,34 +20,31 @@ FRAME_BYTES_MAX = 1 << 28
 
 INVOKE, RESPONSE, ERROR, INIT_ERROR, READY, ASSIGN, WAITING = 1, 2, 3, 4, 5, 11, 12
 
-_EVENT = Struct("<IBQ6H")
+EVENT = Struct("<IBQ6H")
 _HEAD = Struct("<IBH")
 _SHORT = Struct("<H")
 _JSON = _SHORT.pack(16) + b"application/json"
 _UNKNOWN = _SHORT.pack(19) + b"application/unknown"
 
-_OWN_IMPORTS = frozenset(
+OWN_IMPORTS = frozenset(
     "collections contextlib copyreg datetime decimal enum functools heapq importlib json keyword linecache logging "
     "numbers operator re reprlib string textwrap threading token tokenize traceback types warnings weakref".split()
 )
 """Modules that the runtime relies on: a file of that name in a package does not take their place."""
 
 
-_PRELOADED = (
-    "json logging datetime decimal re base64 hashlib hmac uuid random collections functools itertools enum dataclasses "
-    "typing pathlib tempfile traceback urllib.parse urllib.request http.client ssl socket"
-).split()
-"""What most functions import: a runtime that waits for its function has it loaded already."""
+_YIELDING = ("generator", "async_generator")
+"""Types that JSON has no form for, and that are answered as a stream."""
 
 
 class _Finder:
-    """Sees the imports of `_OWN_IMPORTS` first; sets up logging when the function imports it, and not before."""
+    """Sees the imports of `OWN_IMPORTS` first; sets up logging when the function imports it, and not before."""
 
     def __init__(self, directory):
         self._path = [directory]
 
     def find_spec(self, name, path=None, target=None):
-        if name not in _OWN_IMPORTS:
+        if name not in OWN_IMPORTS:
             return None
         spec = sys.modules["_frozen_importlib_external"].PathFinder.find_spec(name, self._path)
         if name == "logging" and spec is not None:
@@ -127,85 +124,24 @@ def main():
     """Run the function named by `_HANDLER` for the platform at the other end of `_LAMBENT_CHANNEL`."""
     environ = os.environ
     channel = Channel(int(environ.pop("_LAMBENT_CHANNEL")))
-    if environ.pop("_LAMBENT_WAITS", None) is not None:
-        _wait(channel, environ)
-    _prepare_interpreter(environ)
+    is_template = environ.pop("_LAMBENT_TEMPLATE", None) is not None
+    forks = environ.pop("_LAMBENT_FORKS", None)
+    if forks is not None or environ.pop("_LAMBENT_WAITS", None) is not None:
+        from . import waiting
+
+        waiting.wait(channel, environ, forks)
+    else:
+        prepare_interpreter(environ)
     # Kept here: a function may put something else in their place, and what it wrote before must not be lost.
     streams = sys.stdout, sys.stderr
-    handler = _initialise(channel, environ, streams)
+    handler = _initialise(channel, environ, streams, is_template)
     for stream in streams:
         stream.flush()
     channel.send(_HEAD.pack(1, READY, 0)[:5])
     serve(channel, handler, streams)
 
 
-def _wait(channel, environ):
-    """Get ready for whatever function comes, then take its environment; ends the process where the platform has gone."""
-    import gc
-
-    before = set(sys.modules)
-    for name in _PRELOADED:
-        __import__(name)
-    from . import (
-        faults,  # noqa: F401
-        logs,
-    )
-
-    loads = sys.modules["json"].loads
-    _rehearse(environ)
-    # What is here now stays: a later collection need not look at it, and copies no page of it.
-    gc.collect()
-    gc.freeze()
-    channel.send(_HEAD.pack(1, WAITING, 0)[:5])
-    frame = channel.receive()
-    if frame[4] != ASSIGN:
-        raise SystemExit("lambent: a frame of type %d where an assignment was expected" % frame[4])
-    assigned = loads(frame[5:].decode())
-    coerced = environ.get("LC_CTYPE")  # by the interpreter itself, where the locale that is asked for is not there
-    environ.clear()
-    if coerced is not None:
-        environ["LC_CTYPE"] = coerced
-    environ.update(assigned["env"])
-    environ.pop("_LAMBENT_CHANNEL", None)
-    sys.modules["time"].tzset()
-    os.chdir(assigned["cwd"])
-    _forget_what_is_shipped(before)
-    logs.configure()
-
-
-def _rehearse(environ):
-    """Run what an init phase and an invocation run, so that its pages and caches are there."""
-    names = ["_LAMBENT_REHEARSAL_%d" % number for number in range(24)]
-    environ.update((name, name) for name in names)
-    for name in names:
-        del environ[name]
-    os.listdir("/")
-    for _ in range(3):
-        handler = find("_lambent_runtime.rehearsal.handler")
-        context = contexts.LambdaContext(contexts.facts(), "rehearsal", 0, None, None, None, None)
-        values.encode(handler(values.decode('{"a": [1, 2.5, "b", null]}'), context)).encode()
-        del sys.modules["_lambent_runtime.rehearsal"]
-
-
-def _forget_what_is_shipped(before):
-    """Modules that were loaded while waiting do not take the place of the function's own."""
-    shipped = set()
-    version = sys.version_info[:2]
-    for directory in (
-        os.environ.get("LAMBDA_TASK_ROOT", "/var/task"),
-        "/opt/python/lib/python%d.%d/site-packages" % version,
-        "/opt/python",
-    ):
-        try:
-            shipped.update(name.partition(".")[0] for name in os.listdir(directory))
-        except OSError:
-            continue  # no layer brings such a directory
-    shipped -= _OWN_IMPORTS
-    for name in [name for name in sys.modules if name not in before and name.partition(".")[0] in shipped]:
-        del sys.modules[name]
-
-
-def _prepare_interpreter(environ):
+def prepare_interpreter(environ):
     """What `site` would do that functions rely on (it is skipped: 5 ms, and the host's packages), and the paths."""
     import builtins
     from _sitebuiltins import Quitter, _Helper
@@ -235,11 +171,26 @@ def _prepare_interpreter(environ):
                 raise
 
 
-def _initialise(channel, environ, streams):
-    """The handler, or the end of the process with the reason posted and logged."""
+def find_without_bytecode(name):
+    """The handler. Its module lies where nothing can be written, and finding that out for each costs a tenth of a start."""
+    kept, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        return find(name)
+    finally:
+        sys.dont_write_bytecode = kept
+
+
+def _initialise(channel, environ, streams, is_template):
+    """The handler, or the end of the process with the reason posted and logged. Of a template, each copy returns."""
     status, kind = 1, None
     try:
-        handler = find(environ["_HANDLER"])
+        adapter = environ.get("LAMBENT_WEB_ADAPTER")
+        if adapter:
+            from . import web
+
+            handler = web.handler(adapter, find_without_bytecode)
+        else:
+            handler = find_without_bytecode(environ["_HANDLER"])
         if environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start":
             import snapshot_restore_py as hooks
 
@@ -248,6 +199,11 @@ def _initialise(channel, environ, streams):
             while registered:
                 call, args, named = registered.pop()
                 call(*args, **named)
+            if is_template:
+                from . import snapshot
+
+                snapshot.hold(channel, streams)
+                snapshot.renew()
             status, kind = 65, "Runtime.AfterRestoreError"
             for call, args, named in hooks.get_after_restore():
                 call(*args, **named)
@@ -274,12 +230,12 @@ def _initialise(channel, environ, streams):
 def serve(channel, handler, streams):
     """Events, for ever."""
     receive, send = channel.receive, channel.send
-    unpack = _EVENT.unpack_from
+    unpack = EVENT.unpack_from
     decode, encode, new_context = values.decode, values.encode, contexts.LambdaContext
     facts, record, environ = contexts.facts(), contexts.Record, os.environ
     flush_out, flush_err = (stream.flush for stream in streams)
     last_trace = None
-    start = _EVENT.size
+    start = EVENT.size
     while True:
         frame = receive()
         _, kind, deadline_ms, of_id, of_arn, of_trace, of_client, of_identity, of_tenant = unpack(frame)
@@ -329,7 +285,15 @@ def serve(channel, handler, streams):
                 try:
                     body = encode(result).encode()
                 except Exception as error:
-                    raise Fault("Runtime.MarshalError", "Unable to marshal response: {}".format(error))
+                    if type(result).__name__ not in _YIELDING:
+                        raise Fault("Runtime.MarshalError", "Unable to marshal response: {}".format(error))
+                    body = None
+                if body is None:
+                    from . import streams
+
+                    streams.respond(channel, result, request_id, lambda: (flush_out(), flush_err()))
+                    event = context = result = None
+                    continue
             answer = _HEAD.pack(3 + of_id + len(content_type) + len(body), RESPONSE, of_id) + id_bytes + content_type
         except Exception as error:
             answer, body = _failed(error, request_id, id_bytes)
