@@ -24,6 +24,8 @@ DEFAULT = "default"
 
 _ACCOUNT = re.compile(r"\d{12}")
 _REGION = re.compile(r"[a-z]{2,4}(-[a-z]{2,5})*-[a-z]+-\d{1,2}")
+_DOMAIN = re.compile(r"([a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*)?")
+_LOG_GROUP = re.compile(r"[.\-_/#A-Za-z0-9]{0,512}")
 _HTTP_URL = re.compile(r"(https?://[^/\s]+/?)?")
 _TRUE, _FALSE = frozenset({"true", "1", "yes", "on"}), frozenset({"false", "0", "no", "off"})
 
@@ -111,12 +113,69 @@ class ServerSettings:
     ready_file: str = field(
         default="", metadata=about("File that is written, in one step, when the server listens; empty: none.")
     )
+    url_domain: str = field(
+        default="",
+        metadata=about(
+            "Domain whose names lead to this server: function URLs are told as ID.lambda-url.REGION.DOMAIN. Empty: below "
+            "localhost for callers on this machine where such names resolve, else a path at the address the caller used.",
+            pattern=_DOMAIN,
+        ),
+    )
+    url_log_group: str = field(
+        default="",
+        metadata=about(
+            "Log group that gets a line for each request of a function URL, in the function's account and region; empty: "
+            "none is written.",
+            pattern=_LOG_GROUP,
+        ),
+    )
+    url_log_format: str = field(
+        default=(
+            '$context.identity.sourceIp - $context.identity.caller [$context.requestTime] "$context.httpMethod '
+            '$context.path $context.protocol" $context.status $context.responseLength $context.requestId'
+        ),
+        metadata=about("Such a line, with the $context variables of HTTP APIs' access logs."),
+    )
+    trusted_proxies: str = field(
+        default="",
+        metadata=about(
+            "Addresses and networks of proxies whose X-Forwarded-For, -Proto and -Port are believed, separated by commas."
+        ),
+    )
     connections_max: int = field(
         default=8_192,
         metadata=about("Client connections open at once; more wait to be accepted.", least=1, most=1_000_000),
     )
+    awake_us: int = field(
+        default=250,
+        metadata=about(
+            "How long the answer of a quick function, or the next request after one, is looked for without sleeping, in "
+            "microseconds: it saves what waking a processor costs. 0: never; so it is with less than two processors.",
+            least=0,
+            most=10_000,
+        ),
+    )
     drain_s: float = field(
         default=10.0, metadata=about("How long a stopping server waits for running invocations.", least=0, most=900)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class TlsSettings:
+    """HTTPS, on a port of its own."""
+
+    port: int = field(
+        default=0, metadata=about("Port on which HTTPS is spoken, beside server.port; 0: none.", least=0, most=65_535)
+    )
+    certificate: str = field(
+        default="",
+        metadata=about(
+            "PEM file of the certificate and its chain; empty: certificates of a development authority, which is made in "
+            "the data directory (tls/ca.pem) and takes the package cryptography."
+        ),
+    )
+    key: str = field(
+        default="", metadata=about("PEM file of the certificate's key; empty: it is in the certificate's file.")
     )
 
 
@@ -153,6 +212,15 @@ class LimitSettings:
         default=0,
         metadata=about("Execution environments at once; 0: as many as memory_budget_mb allows.", least=0, most=100_000),
     )
+    stream_bytes_per_s: int = field(
+        default=0,
+        metadata=about(
+            "Bandwidth of each streamed response after its first 6 MB, in bytes a second: 2097152 is the service's; "
+            "0: as fast as its client takes it.",
+            least=0,
+            most=67_108_864,
+        ),
+    )
     queued_events_max: int = field(
         default=1_000_000,
         metadata=about("Events that may wait for asynchronous invocation; more is refused.", least=1, most=100_000_000),
@@ -180,6 +248,41 @@ class SandboxSettings:
             "Runtimes started ahead that wait in those sandboxes for a function, in all; 0: each cold start starts its own.",
             least=0,
             most=1_000,
+        ),
+    )
+    zygotes: str = field(
+        default="account",
+        metadata=about(
+            "Whose Python environments are forked from one process that has everything loaded: those of an account, of all "
+            "accounts (shared), or nobody's (off). They have its memory layout and hash seed in common, and no data.",
+            choices=("account", "shared", "off"),
+        ),
+    )
+    pool_mb: int = field(
+        default=512,
+        metadata=about(
+            "What ready sandboxes, runtimes that wait in them and zygotes hold together at most, in MB of 2**20 bytes; "
+            "0: no bound.",
+            least=0,
+            most=1_048_576,
+        ),
+    )
+    templates_max: int = field(
+        default=64,
+        metadata=about(
+            "Versions with SnapStart of which an initialised process is held; beyond it, the one goes that was unused for "
+            "longest, and is made again when it is needed.",
+            least=1,
+            most=10_000,
+        ),
+    )
+    copies_ahead_max: int = field(
+        default=1,
+        metadata=about(
+            "Copies of an initialised function made ahead, of each version with SnapStart that was used within a minute; "
+            "0: each is made when it is needed.",
+            least=0,
+            most=100,
         ),
     )
 
@@ -294,6 +397,7 @@ class Settings:
     """The whole tree. `Settings()` is the defaults."""
 
     server: ServerSettings = field(default_factory=ServerSettings)
+    tls: TlsSettings = field(default_factory=TlsSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
     sandbox: SandboxSettings = field(default_factory=SandboxSettings)
     network: NetworkSettings = field(default_factory=NetworkSettings)
@@ -306,6 +410,7 @@ class Settings:
 
 SECTIONS: dict[str, Callable[..., Any]] = {
     "server": ServerSettings,
+    "tls": TlsSettings,
     "limits": LimitSettings,
     "sandbox": SandboxSettings,
     "network": NetworkSettings,

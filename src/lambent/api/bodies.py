@@ -3,11 +3,15 @@
 Small bodies are not counted: the connections bound them. A large one, or one of unknown length, is admitted at the end of
 its head or throttled there, before a byte of it is collected. Its share is given back when the exchange that holds it is
 let go of, on whatever way it ends: answered, cut, timed out. (An exchange is in no reference cycle once it is answered.)
+
+The heap is told before the first one, and again when none has come for a while: see assembly/memory.py.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
 
 from lambent.api.running import RETRY_AFTER_S
 from lambent.domain.errors import TooManyRequests
@@ -21,12 +25,42 @@ COUNTED_BYTES_MIN = 1 << 20
 BODY_BYTES_IN_FLIGHT_MAX = 1 << 30
 """Large bodies being received or worked on at once, in bytes; one more is throttled."""
 
+QUIET_S = 2.0
+"""Without a large body, before memory is given back, in seconds."""
+
+
+class Timer(Protocol):
+    def cancel(self) -> None:
+        """Don't call."""
+
+
+class Heap(Protocol):
+    """Where bodies are kept."""
+
+    def expect_large(self) -> None:
+        """Called once, before the first large body."""
+
+    def give_back(self) -> None:
+        """Called when there was no large body for QUIET_S to twice that, after some."""
+
 
 class BodyBudget:
-    """Shares of `at_most` bytes."""
+    """Shares of `at_most` bytes. later: the event loop's `call_later`, for `heap`."""
 
-    def __init__(self, at_most: int = BODY_BYTES_IN_FLIGHT_MAX) -> None:
+    def __init__(
+        self,
+        at_most: int = BODY_BYTES_IN_FLIGHT_MAX,
+        *,
+        later: Callable[[float, Callable[[], None]], Timer] | None = None,
+        heap: Heap | None = None,
+    ) -> None:
         self._at_most = at_most
+        self._later = later
+        self._heap = heap
+        self._is_told = False
+        self._timer: Timer | None = None
+        self._has_come = False
+        """Another one, since it was looked."""
         self.taken = 0
 
     def admit(self, request: Request, limit: int) -> BodyShare | None:
@@ -47,7 +81,28 @@ class BodyBudget:
             size = limit
         if self.taken + size > self._at_most:
             raise TooManyRequests("CallerRateLimitExceeded", "Rate exceeded", retry_after_s=RETRY_AFTER_S)
+        if self._heap is not None and self._later is not None:
+            self._has_come = True
+            if not self._is_told:
+                self._is_told = True
+                self._heap.expect_large()
+            if self._timer is None:
+                self._timer = self._later(QUIET_S, partial(self._look, self._heap, self._later))
         return BodyShare(self, size)
+
+    def _look(self, heap: Heap, later: Callable[[float, Callable[[], None]], Timer]) -> None:
+        if self._has_come or self.taken > 0:
+            self._has_come = False
+            self._timer = later(QUIET_S, partial(self._look, heap, later))
+        else:
+            self._timer = None
+            heap.give_back()
+
+    def close(self) -> None:
+        """Nothing is looked at any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
 
 class BodyShare:

@@ -1,6 +1,7 @@
 """The public door: one port for many services, one application for the HTTP core.
 
-Order of routing: the service of the credential scope, else `X-Amz-Target`, else the Host, else the path. Lambda's own
+Order of routing: a mounted Host (a function URL, an API: whatever the request says beside, it is theirs), else the service
+of the credential scope, else `X-Amz-Target`, else the path. Lambda's own
 operations go through the table (route → authenticate → parse → validate → handler → serialise); the Invoke family goes
 to the invoke door, which takes the exchange itself. Everything else is mounted: whole services by their signing name,
 JSON services by their target prefix, hosts by a label, platform paths by a prefix. What nobody mounted gets an error in
@@ -10,12 +11,13 @@ the shape its client can read.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from lambent import __version__
+from lambent.api.asked import Asked, asked_at
 from lambent.api.bodies import BodyBudget, BodyShare
 from lambent.api.foreign import Protocol, foreign_error, protocol_of, service_not_served
 from lambent.api.invoking import InvokeParameters
@@ -36,7 +38,14 @@ from lambent.api.sizes import (
 from lambent.api.table import INVOKE_FAMILY, Operation, Table, load_table
 from lambent.api.validation import validate
 from lambent.api.wire import render
-from lambent.domain.errors import InvalidRequestContent, LambentError, NotServed, RequestEntityTooLarge, ServiceFault
+from lambent.domain.errors import (
+    InvalidRequestContent,
+    LambentError,
+    NotServed,
+    RequestEntityTooLarge,
+    ServiceFault,
+    Unauthenticated,
+)
 from lambent.domain.ids import is_uuid, new_uuid
 from lambent.http import Application, Buffered, Streamed
 
@@ -48,6 +57,11 @@ JSON_THREAD_BYTES = 1 << 20
 """Bodies larger than this are parsed in a thread."""
 
 HEALTH_PATH = b"/_lambent/health"
+
+KNOWN_MAX = 4_096
+"""Paths of operations that are remembered; when they are more, it is begun anew."""
+KNOWN_BYTES_MAX = 512
+"""Longer hosts and paths are not remembered, which bounds the memory to a few megabytes."""
 
 _TARGET_BODY = Buffered(TARGET_BYTES_MAX)
 _CONTENT_TYPE = (b"content-type", b"application/json")
@@ -99,7 +113,12 @@ class PublicDoor:
         self._targets: dict[str, TargetHandler] = {}
         self._services: dict[str, Application] = {}
         self._hosts: list[tuple[bytes, Application]] = []
+        self._by_name: Callable[[bytes], Application | None] | None = None
         self._paths: list[tuple[bytes, Application]] = []
+        self._fronts: list[tuple[bytes, Application]] = []
+        self._later: dict[str, Callable[[], None]] = {}
+        self._known: dict[tuple[bytes | None, str, bytes], tuple[Operation, list[bytes], Buffered]] = {}
+        """What requests without a query mean that are signed for lambda, at hosts and paths that nobody else has."""
 
     # What is served
 
@@ -111,6 +130,10 @@ class PublicDoor:
             raise ValueError(f"{operation} has a handler already")
         self._handlers[operation] = handler
 
+    def register_later(self, operations: Iterable[str], register: Callable[[], None]) -> None:
+        """Have `register` register all of these for the first request to one of them; what serves it is made then."""
+        self._later.update(dict.fromkeys(operations, register))
+
     def mount_target(self, target: str, handler: TargetHandler) -> None:
         """Serve a JSON 1.1 service: requests whose `X-Amz-Target` is `target.Operation`."""
         self._targets[target] = handler
@@ -120,39 +143,64 @@ class PublicDoor:
         self._services[name] = application
 
     def mount_host(self, part: bytes, application: Application) -> None:
-        """Serve all requests, signed for lambda or unsigned, whose Host contains `part`, such as `.lambda-url.`."""
+        """Serve all requests whose Host contains `part`, such as `.lambda-url.`, in whatever case, however they are signed:
+        the application sees who calls by itself."""
         self._hosts.append((part, application))
+        self._known.clear()
 
-    def mount_path(self, prefix: bytes, application: Application) -> None:
-        """Serve requests, signed for lambda or unsigned, whose raw path begins with `prefix`; the longest prefix wins."""
+    def mount_names(self, find: Callable[[bytes], Application | None]) -> None:
+        """Serve all requests to hosts that `find` knows, given in lower case with their port: names that users gave.
+        Addresses and localhost are nobody's."""
+        self._by_name = find
+        self._known.clear()
+
+    def mount_path(self, prefix: bytes, application: Application, *, is_front: bool = False) -> None:
+        """Serve requests, signed for lambda or unsigned, whose raw path begins with `prefix`; the longest prefix wins.
+
+        is_front: a path that stands for a host, and begins with `/_`: all requests are the application's, as of a host.
+        """
+        self._known.clear()
+        if is_front:
+            self._fronts.append((prefix, application))
+            return
         self._paths.append((prefix, application))
         self._paths.sort(key=lambda mount: -len(mount[0]))
 
     @property
     def operations_served(self) -> list[str]:
         """Names of the operations that do not answer 501."""
-        return sorted([*self._handlers, *(self._invoke.operations if self._invoke is not None else ())])
+        return sorted({*self._handlers, *self._later, *(self._invoke.operations if self._invoke is not None else ())})
 
     # The HTTP core's application
 
     def head(self, exchange: Exchange) -> Buffered | Streamed | None:
         """Decide who answers, and how much body may come."""
         request = exchange.request
+        known = None if request.query else self._known.get((request.header(b"host"), request.method, request.path))
+        if known is None and (application := self._application(request)) is not None:
+            return exchange.delegate(application)
         request_id = new_uuid()
         try:
             caller = self._authenticator.identify(request)
             service = caller.service
-            target = request.header(b"x-amz-target")
-            if (service is not None and service != "lambda") or (service is None and target is not None):
-                return self._head_of_another_service(exchange, request_id, caller, target)
-            mounted = self._mounted(request)
-            if mounted is not None:
-                return exchange.delegate(mounted)
-            if request.path == HEALTH_PATH and request.method in ("GET", "HEAD"):
-                self._answer_health(exchange, request_id)
-                return None
-            operation, labels = self._router.match(request.method, request.path, request.query)
-            wanted = self._wanted[operation.name]
+            if known is None or service != "lambda":
+                target = request.header(b"x-amz-target")
+                if (service is not None and service != "lambda") or (service is None and target is not None):
+                    if service is None:
+                        _check_page(request, caller)
+                    return self._head_of_another_service(exchange, request_id, caller, target)
+                mounted = self._mounted(request)
+                if mounted is not None:
+                    return exchange.delegate(mounted)
+                if service is None:
+                    _check_page(request, caller)
+                if request.path == HEALTH_PATH and request.method in ("GET", "HEAD"):
+                    self._answer_health(exchange, request_id)
+                    return None
+                operation, labels = self._router.match(request.method, request.path, request.query)
+                known = operation, labels, self._wanted[operation.name]
+                self._remember(request, known)
+            operation, labels, wanted = known
             share = self._bodies.admit(request, wanted.limit)
         except UnknownOperation as error:
             self._refuse_unknown(exchange, error, request_id)
@@ -197,12 +245,34 @@ class PublicDoor:
 
     # Routing beyond the table
 
-    def _mounted(self, request: Request) -> Application | None:
-        if self._hosts:
-            host = request.header(b"host") or b""
-            for part, application in self._hosts:
-                if part in host:
+    def _application(self, request: Request) -> Application | None:
+        """Who has the host of a request, or a path that stands for one."""
+        host = (request.header(b"host") or b"").lower()
+        for part, application in self._hosts:
+            if part in host:
+                return application
+        if self._by_name is not None and not _is_address(host):
+            named = self._by_name(host)
+            if named is not None:
+                return named
+        if request.path.startswith(b"/_"):
+            for prefix, application in self._fronts:
+                if request.path.startswith(prefix):
                     return application
+        return None
+
+    def _remember(self, request: Request, meant: tuple[Operation, list[bytes], Buffered]) -> None:
+        """A client asks for the same few things over and over. Names that users may give to something of theirs are looked up
+        each time."""
+        host = request.header(b"host")
+        if request.query or not _is_address((host or b"").lower()):
+            return
+        if len(host or b"") + len(request.path) <= KNOWN_BYTES_MAX:
+            if len(self._known) >= KNOWN_MAX:
+                self._known.clear()
+            self._known[host, request.method, request.path] = meant
+
+    def _mounted(self, request: Request) -> Application | None:
         for prefix, application in self._paths:
             if request.path.startswith(prefix):
                 return application
@@ -282,10 +352,11 @@ class PublicDoor:
             if operation.name in UPLOADS:
                 check_upload(operation.name, len(request.body), values)
             validate(operation, values)
-            handler = self._handlers.get(operation.name)
+            handler = self._handlers.get(operation.name) or self._registered_now(operation.name)
             if handler is None:
                 raise self._not_served(operation)
             sdk_invocation_id.set(_text(request.header(SDK_INVOCATION_ID)))  # this task's own context
+            asked_at.set(Asked(_text(request.header(b"host")) or "", "http" if request.tls is None else "https"))
             answer = await handler(context.caller, values)
             status, headers, body = serialise(operation, answer.output, answer.status)
         except Exception as error:
@@ -297,11 +368,19 @@ class PublicDoor:
         identity = (b"x-amzn-requestid", context.request_id.encode())
         exchange.respond(status, [identity, _CONTENT_TYPE, *headers, *answer.headers], b"" if answer.is_bare else body)
 
+    def _registered_now(self, name: str) -> Handler | None:
+        register = self._later.get(name)
+        if register is None:
+            return None
+        register()
+        self._later = {other: one for other, one in self._later.items() if one is not register}
+        return self._handlers[name]
+
     def _not_served(self, operation: Operation) -> NotServed:
-        served = ", ".join(self.operations_served) or "none yet"
         return NotServed(
             f"{operation.name} is a valid operation, and this request to it is well formed, but Lambent {__version__} "
-            f"does not serve it; a later release will. Operations served: {served}."
+            f"does not serve it; a later release will. {len(self.operations_served)} of the "
+            f"{len(self._table.operations)} operations are served."
         )
 
     # Other services in JSON 1.1
@@ -357,6 +436,29 @@ class PublicDoor:
         head_only = exchange.request.method == "HEAD"
         headers, body = foreign_error(protocol, status, answer.code, answer.message, request_id, head_only=head_only)
         exchange.respond(status, headers, body)
+
+
+def _check_page(request: Request, caller: Caller) -> None:
+    """Refuse what a page of another origin has a browser send: it could do all that its reader may. Without a signature,
+    for a browser lets no page send one to a server that does not allow it (CORS), and this one allows nobody."""
+    origin = request.header(b"origin")
+    if origin is not None and caller.access_key is None:
+        host = (request.header(b"host") or b"").lower()
+        if origin.lower() not in (b"http://" + host, b"https://" + host):
+            raise Unauthenticated(
+                "MissingAuthenticationTokenException",
+                f"A page of {origin[:256].decode('ascii', 'backslashreplace')} asks without a signature, which is refused: "
+                "any page in a browser on this machine could.",
+            )
+
+
+def _is_address(host: bytes) -> bool:
+    """Whether a Host, in lower case, is an address or localhost, with or without a port."""
+    name = host.rpartition(b":")[0] or host
+    return name[-1:] in _ENDS_OF_ADDRESSES or name == b"localhost" or not name
+
+
+_ENDS_OF_ADDRESSES = frozenset((b"0", b"1", b"2", b"3", b"4", b"5", b"6", b"7", b"8", b"9", b"]"))
 
 
 def _text(header: bytes | None) -> str | None:

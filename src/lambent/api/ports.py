@@ -82,3 +82,6 @@ class Authenticator(Protocol):
     def verify(self, request: Request, caller: Caller) -> Awaitable[None] | None:
         """Check the signature over head and body. None: it is right. An awaitable, if hashing went to a thread; it or the
         call itself raises Unauthenticated."""
+
+    def prove(self, request: Request, caller: Caller) -> Awaitable[None] | None:
+        """As `verify`, for what lets in only who has proved who they are, on whatever server."""

@@ -7,7 +7,7 @@ first use and patterns are compiled on first use, so a server that only invokes 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,7 @@ class Shape:
             self._members = {name: self._member(name, raw) for name, raw in self._raw.get("members", {}).items()}
         return self._members
 
-    def _member(self, name: str, raw: str | list[str]) -> Member:
+    def _member(self, name: str, raw: str | Sequence[Any]) -> Member:
         if isinstance(raw, str):
             return Member(name, self._table.shape(raw), None, name)
         return Member(name, self._table.shape(raw[0]), raw[1], raw[2])

@@ -42,3 +42,7 @@ class OneAccount:
     def verify(self, request: Request, caller: Caller) -> Awaitable[None] | None:
         """As the other's."""
         return self._authenticator.verify(request, caller)
+
+    def prove(self, request: Request, caller: Caller) -> Awaitable[None] | None:
+        """As the other's."""
+        return self._authenticator.prove(request, caller)

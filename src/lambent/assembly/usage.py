@@ -23,7 +23,6 @@ from lambent.metering.prices import to_decimal
 from lambent.metering.usage import MonthUsage, month_usage
 from lambent.telemetry.index import Usage
 
-USAGE_PATH = b"/_lambent/usage"
 PLACES = 10
 _JSON = (b"content-type", b"application/json")
 
@@ -101,4 +100,6 @@ def _counts(usage: Usage) -> dict[str, int]:
         "mb_ms": usage.mb_ms,
         "init_mb_ms": usage.init_mb_ms,
         "ephemeral_mb_ms": usage.ephemeral_mb_ms,
+        "streamed_bytes": usage.streamed_bytes,
+        "restored_mb": usage.restored_mb,
     }

@@ -12,7 +12,7 @@ import click
 
 from .failures import Failed
 from .output import print_json, say, size, working
-from .remote import client, remote
+from .remote import client, find, remote
 
 if TYPE_CHECKING:
     from lambent.client import Client
@@ -28,7 +28,11 @@ POLL_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 @click.command()
 @click.argument("source", metavar="DIR|ZIP|FILE", type=click.Path(exists=True, path_type=Path))
 @click.option("--name", help="Name of the function (default: the directory's or file's).")
-@click.option("--runtime", help="Runtime identifier, such as python3.13 (default: guessed).")
+@click.option(
+    "--runtime",
+    help="Runtime identifier, such as python3.13 (default: guessed).",
+    shell_complete=lambda ctx, param, incomplete: _creatable(incomplete),
+)
 @click.option("--handler", help="Handler, such as app.handler (default: guessed).")
 @click.option("--memory", "memory_mb", type=click.IntRange(128, 10_240), metavar="MB", help="Memory, 128 to 10240 MB.")
 @click.option("--timeout", "timeout_s", type=click.IntRange(1, 900), metavar="S", help="Time-out, 1 to 900 seconds.")
@@ -88,17 +92,15 @@ def command(
         say(f"Run it: lambent invoke {name} --payload '{{}}'")
 
 
-def find(server: Client, name: str) -> dict[str, Any] | None:
-    """The function's configuration, or None where there is no such function."""
-    from lambent.client import ApiError, function_path
+def _creatable(incomplete: str) -> list[str]:
+    """Shell completion of the runtimes that a function may be created with today."""
+    from datetime import date
 
-    try:
-        found: dict[str, Any] = server.call("GET", function_path(name, "configuration"))
-    except ApiError as error:
-        if error.status == 404:
-            return None
-        raise
-    return found
+    from lambent.runtimes.catalogue import IDENTIFIERS, State
+
+    today = date.today()
+    names = [name for name, identifier in IDENTIFIERS.items() if identifier.state(today) is not State.BLOCKED]
+    return [name for name in names if name.startswith(incomplete)]
 
 
 def create(server: Client, name: str, package: Package, wanted: dict[str, Any]) -> dict[str, Any]:

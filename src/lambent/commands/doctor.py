@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 GOOD, POOR, BAD = "ok", "limited", "missing"
 MARKS = {GOOD: ("✓", "green"), POOR: ("!", "yellow"), BAD: ("✗", "red")}
+COMFORTS = ("zygotes", "network", "snapstart")
+"""Findings without which functions are isolated and run all the same."""
 WEAK_TIER = "process"
 TMP_POOL = 1
 """The probe needs one private /tmp, not a server's supply of them."""
@@ -55,6 +58,35 @@ def launcher() -> Finding:
     return Finding("launcher", BAD, "not built: functions cannot be isolated", notes)
 
 
+def fork_object() -> Finding | None:
+    """Whether what zygotes load is there, where the launcher is."""
+    from lambent.sandbox.spawner import BINARY
+
+    fork, reason = BINARY.with_name("lambent-fork"), BINARY.with_name("fork-not-built.txt")
+    if fork.is_file() or not BINARY.is_file():
+        return None
+    said = reason.read_text().strip().splitlines() if reason.is_file() else []
+    words = "the fork object is not built: runtimes that wait for a function are started one by one"
+    return Finding("zygotes", POOR, words, tuple(said[:3]))
+
+
+def preparation(kind: str, binds_running: bool) -> Finding | None:
+    """What a tier cannot start before its function is known; None where it can do all of it."""
+    if kind == "container" and binds_running:
+        return None
+    if binds_running:
+        words = "interpreters wait for a function each by itself, without a zygote: 8 to 15 MB each instead of 2 to 4"
+        return Finding("cold starts", POOR, words, (f"The {kind} tier has no zygotes: sudo lambent up",))
+    words = "an interpreter is started for each new environment, and nothing waits but its sandbox"
+    if kind == "process":
+        note = "The process tier prepares nothing: sudo lambent up"
+    elif kind == "confined":
+        note = "What a confined program may read is said when it starts: docker run --privileged …"
+    else:
+        note = "Without a control group limits are set when a program starts: systemd-run --user --scope -p Delegate=yes lambent up"
+    return Finding("cold starts", POOR, words, (note,))
+
+
 NETWORK_WORDS = {
     "none": "none: functions reach the platform alone, as network.egress says",
     "outbound": "outbound: functions reach the outside, and nothing of this machine",
@@ -76,7 +108,7 @@ def isolation(settings: Settings, runtimes: Runtimes) -> list[Finding]:
     """The tier that a server would take, found by building one sandbox and destroying it, and what that may reach."""
     from lambent.assembly.outside import outside
     from lambent.sandbox.choose import prepare
-    from lambent.sandbox.port import SandboxError
+    from lambent.sandbox.port import SandboxError, no_copies
     from lambent.settings import SettingsError
 
     try:
@@ -103,6 +135,8 @@ def isolation(settings: Settings, runtimes: Runtimes) -> list[Finding]:
         try:
             missing = prepared.spawner.missing if prepared.spawner is not None else ()
             has_egress = prepared.spawner is not None and prepared.spawner.has_egress
+            copies = prepared.spawner.copies if prepared.spawner is not None else no_copies(prepared.kind)
+            has_groups = prepared.spawner is not None and prepared.spawner.groups.directory("memory") is not None
         finally:
             prepared.abandon()
     notes = (*prepared.refused, *missing)
@@ -114,7 +148,18 @@ def isolation(settings: Settings, runtimes: Runtimes) -> list[Finding]:
         found = Finding("isolation", POOR, words, notes)
     else:
         found = Finding("isolation", GOOD, f"{prepared.kind}: a sandbox was built and destroyed", notes)
-    return [found, network(settings, has_egress, prepared.closes_network)]
+    prepares = preparation(prepared.kind, has_groups and prepared.kind != "confined")
+    said = [found, network(settings, has_egress, prepared.closes_network), snapstart(copies)]
+    return said if prepares is None else [*said, prepares]
+
+
+def snapstart(refusal: str | None) -> Finding:
+    """Whether versions with SnapStart get a template here."""
+    if refusal is None:
+        return Finding(
+            "snapstart", GOOD, "a process was held as a template is: Python versions with SnapStart are copied"
+        )
+    return Finding("snapstart", POOR, "versions with SnapStart start with an init of their own", (refusal,))
 
 
 def interpreters(runtimes: Runtimes) -> Finding:
@@ -161,13 +206,19 @@ def command(
     settings = loaded(config, assignments, options).settings
     with working("Looking at this machine") as words, found_runtimes(settings) as runtimes:
         words("Building a sandbox")
-        findings = [launcher(), *isolation(settings, runtimes), interpreters(runtimes), data_directory(settings)]
+        found = [launcher(), fork_object(), *isolation(settings, runtimes), interpreters(runtimes)]
+        findings = [finding for finding in (*found, data_directory(settings)) if finding is not None]
     if as_json:
         print_json({"version": __version__, "findings": [asdict(finding) for finding in findings]})
     else:
         for finding in findings:
             _print(finding)
-    return 0 if all(finding.state == GOOD for finding in findings) else FAILED
+    return 0 if is_fit(findings) else FAILED
+
+
+def is_fit(findings: Sequence[Finding]) -> bool:
+    """Whether functions run here, isolated; what only makes them start or reach less is told, and no reason to fail."""
+    return all(finding.state == GOOD for finding in findings if finding.what not in COMFORTS)
 
 
 def _print(finding: Finding) -> None:

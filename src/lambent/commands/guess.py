@@ -75,8 +75,8 @@ def _runtime(package: Package, handler: str | None) -> str:
         return "java21"
     if "package.json" in top:
         return _node()
-    what = "several languages" if found else "no source file at its top"
-    raise Failed(f"There is {what} here; say --runtime, such as python3.13, nodejs22.x or {PROVIDED}.")
+    what = "are files of several languages" if found else "is no source file of a known language"
+    raise Failed(f"At the package's top there {what}; say --runtime, such as python3.13, nodejs22.x or {PROVIDED}.")
 
 
 def _python() -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from .output import print_json, print_table, say, size, working
-from .remote import client, remote
+from .remote import client, find, remote
 
 COLUMNS = ("NAME", "RUNTIME", "HANDLER", "MEMORY", "TIMEOUT", "SIZE", "MODIFIED", "STATE")
 
@@ -30,7 +30,9 @@ def _row(function: dict[str, Any]) -> tuple[str, ...]:
 def command(endpoint: str | None, region: str | None, as_json: bool) -> None:
     """List the functions of the account and region."""
     with client(endpoint, region) as server, working("Listing"):
-        functions = list(server.functions())
+        # The service's lists leave states out. One that is gone by now is left out as well.
+        asked = (find(server, function["FunctionName"]) for function in list(server.functions()))
+        functions = [function for function in asked if function is not None]
     if as_json:
         print_json(functions)
     elif not functions:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import tempfile
 from collections.abc import Iterator
@@ -30,7 +29,7 @@ def found_runtimes(settings: Settings) -> Iterator[Runtimes]:
     kept = settings.server.data_dir / "runtimes"
     places = Places(os.environ.get("PATH", ""), Path.home(), kept)
     with _writable(kept) as data:
-        yield asyncio.run(discover(places, data))
+        yield discover(places, data)
 
 
 @contextmanager

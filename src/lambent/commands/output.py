@@ -40,10 +40,10 @@ def working(what: str) -> Iterator[Callable[[str], None]]:
         from rich.console import Console
 
         with Console(stderr=True).status(f"{what}…") as status:
-            yield lambda words: status.update(f"{words}…")
+            yield lambda words: status.update(f"{words.rstrip('.')}…")
         return
     current = [what]
-    timer = threading.Timer(SILENT_S, lambda: say(f"{current[0]}…"))
+    timer = threading.Timer(SILENT_S, lambda: say(f"{current[0].rstrip('.')}…"))
     timer.daemon = True
     timer.start()
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,6 +19,9 @@ DEFAULT_ENDPOINT = "http://127.0.0.1:4566"
 DEFAULT_REGION = "us-east-1"
 DEFAULT_KEY = "test"
 COMPLETION_LIMIT_S = 1.0
+
+_REGION = re.compile(r"[a-z]{2,}(-[a-z]+)+-[0-9]+")
+"""What every region's name looks like. The server acts in its own where it is told of none, also by a typing error."""
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -50,6 +54,8 @@ def client(endpoint: str | None, region: str | None, *, answer_limit_s: float | 
 
     environ = os.environ
     address = endpoint or endpoint_of(environ)
+    if region is not None and not _REGION.fullmatch(region):
+        raise Failed(f"{region!r} is not a region; it looks like {DEFAULT_REGION}.")
     region = region or environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or DEFAULT_REGION
     credentials = Credentials(
         environ.get("AWS_ACCESS_KEY_ID", DEFAULT_KEY),
@@ -69,9 +75,23 @@ def client(endpoint: str | None, region: str | None, *, answer_limit_s: float | 
             f"{error}. Is the server running? Start it with `lambent up`, or name it with --endpoint."
         ) from None
     except ApiError as error:
-        raise Failed(f"{error} ({error.code})") from None
+        words = " ".join(line.strip() for line in str(error).splitlines())  # a parser's words have two lines
+        raise Failed(f"{words} ({error.code})") from None
     finally:
         opened.close()
+
+
+def find(server: Client, name: str) -> dict[str, Any] | None:
+    """The function's configuration, or None where there is no such function."""
+    from lambent.client import ApiError, function_path
+
+    try:
+        found: dict[str, Any] = server.call("GET", function_path(name, "configuration"))
+    except ApiError as error:
+        if error.status == 404:
+            return None
+        raise
+    return found
 
 
 def function_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:

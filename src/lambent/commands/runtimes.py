@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from datetime import date
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,6 +13,9 @@ from .configured import configured, loaded
 from .failures import Failed
 from .machine import found_runtimes, runtimes_folder
 from .output import print_json, print_table, say, working
+
+if TYPE_CHECKING:
+    from lambent.settings import Settings
 
 
 @click.group(invoke_without_command=True)
@@ -29,12 +33,16 @@ def command(
     as_json: bool,
 ) -> None:
     """Show which runtimes this machine has, which it lacks, and how to get those; or add one."""
-    ctx.obj = loaded(config, assignments, {"server.data_dir": ("--data-dir", data_dir)}).settings
+
+    def settings(inner_data_dir: str | None = None) -> Settings:
+        return loaded(config, assignments, {"server.data_dir": ("--data-dir", inner_data_dir or data_dir)}).settings
+
     if ctx.invoked_subcommand is not None:
+        ctx.obj = settings
         return
     from lambent.runtimes.catalogue import IDENTIFIERS, State
 
-    with working("Looking at this machine"), found_runtimes(ctx.obj) as found:
+    with working("Looking at this machine"), found_runtimes(settings()) as found:
         pass  # values only: they can be asked after the block
     today = date.today()
     rows = []
@@ -56,19 +64,21 @@ def command(
     print_table(("RUNTIME", "HERE", "HOW"), table)
 
 
-@command.command("add")
-@click.argument("name", metavar="ID", shell_complete=lambda ctx, param, incomplete: _known(incomplete))
+@command.command("add", short_help="Bring one from its language's registry.")
+@click.argument("name", metavar="ID", shell_complete=lambda ctx, param, incomplete: _addable(incomplete))
+@click.option("--data-dir", metavar="DIR", help="Where the server keeps what is added.")
 @click.pass_context
-def add(ctx: click.Context, name: str) -> None:
+def add(ctx: click.Context, name: str, data_dir: str | None) -> None:
     """Bring a runtime from its language's registry, such as nodejs22.x, into the data directory.
 
     official-ID brings AWS's own client for a runtime that is here.
     """
     from lambent.runtimes.install import Installer, InstallError
 
-    folder = runtimes_folder(ctx.obj)
+    settings = ctx.obj(data_dir)
+    folder = runtimes_folder(settings)
     try:
-        with working(f"Adding {name}") as words, found_runtimes(ctx.obj) as found:
+        with working(f"Adding {name}") as words, found_runtimes(settings) as found:
             installer = Installer(folder, os.environ.get("PATH", ""), found.architecture, words)
             where = installer.add(name, found.interpreters())
     except InstallError as error:
@@ -77,9 +87,13 @@ def add(ctx: click.Context, name: str) -> None:
     say("A server that runs finds it at its next start.")
 
 
-def _known(incomplete: str) -> list[str]:
+def _addable(incomplete: str) -> list[str]:
+    """Shell completion of what `add` can bring."""
     from lambent.runtimes.catalogue import IDENTIFIERS
-    from lambent.runtimes.install import OFFICIAL
+    from lambent.runtimes.install import OFFICIAL, SDK
+    from lambent.runtimes.service import NODE_VERSIONS, PYTHON_VERSIONS
 
-    names = [*IDENTIFIERS, *(OFFICIAL + name for name in IDENTIFIERS)]
+    node = [name for name, one in IDENTIFIERS.items() if one.family == "nodejs" and one.version in NODE_VERSIONS]
+    python = [name for name, one in IDENTIFIERS.items() if one.family == "python" and one.version in PYTHON_VERSIONS]
+    names = [*node, *(OFFICIAL + name for name in (*node, *python)), *(SDK + name for name in python)]
     return [name for name in names if name.startswith(incomplete)]

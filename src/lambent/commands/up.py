@@ -13,6 +13,7 @@ from .configured import configured, loaded
 @click.command()
 @click.option("--host", metavar="ADDRESS", help="Address to listen on (default: 127.0.0.1).")
 @click.option("--port", type=int, metavar="N", help="Port to listen on (default: 4566; 0: any free one).")
+@click.option("--tls-port", type=int, metavar="N", help="Port for HTTPS, beside the other (default: none).")
 @click.option("--data-dir", metavar="DIR", help="Where functions, queue, logs and the ledger are kept.")
 @click.option("--tier", metavar="NAME", help="Insist on an isolation tier: container, rootless, confined or process.")
 @click.option("--ready-file", metavar="FILE", help="Written as JSON (endpoint, tier, pid) once the server answers.")
@@ -20,6 +21,7 @@ from .configured import configured, loaded
 def command(
     host: str | None,
     port: int | None,
+    tls_port: int | None,
     data_dir: str | None,
     tier: str | None,
     ready_file: str | None,
@@ -37,6 +39,7 @@ def command(
         {
             "server.host": ("--host", host),
             "server.port": ("--port", port),
+            "tls.port": ("--tls-port", tls_port),
             "server.data_dir": ("--data-dir", data_dir),
             "server.ready_file": ("--ready-file", ready_file),
             "sandbox.tier": ("--tier", tier),

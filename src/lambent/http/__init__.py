@@ -2,7 +2,7 @@
 
 from .exchange import Exchange
 from .limits import Limits
-from .message import Application, BodySink, Buffered, Request, Streamed
+from .message import Application, BodySink, Buffered, Request, Streamed, Tls
 from .server import Reaper, Server, listen, serve
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Request",
     "Server",
     "Streamed",
+    "Tls",
     "listen",
     "serve",
 ]

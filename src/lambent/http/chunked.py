@@ -17,6 +17,11 @@ _FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([\t\x20-\x7e\x80-\x
 
 _SIZE, _DATA, _AFTER_DATA, _TRAILERS = range(4)
 
+SIZES_MAX = 1_024
+"""Size lines that were found good and are remembered; beyond it the table starts anew."""
+_SHORT_LINE_BYTES = 12
+_sizes: dict[bytes, int] = {}  # whole size lines, short ones and none of a last chunk
+
 
 class ChunkDecoder:
     """Fed with what arrives; tells data from framing. `done` is set when the last trailer line was read."""
@@ -58,6 +63,13 @@ class ChunkDecoder:
                 continue
             stop = data.find(b"\n", at)
             line = self._line
+            if self._state == _SIZE and not line and stop - at < _SHORT_LINE_BYTES:
+                # The whole chunk, framing and all, in one look: how they come when a body is written faster than read.
+                size = _sizes.get(data[at : stop + 1])
+                if size is not None and data[stop + 1 + size : stop + 3 + size] == b"\r\n":
+                    pieces.append(data[stop + 1 : stop + 1 + size])
+                    at = stop + 3 + size
+                    continue
             line += data[at : end if stop < 0 else stop + 1]
             self._check_length(len(line))
             if stop < 0:
@@ -85,6 +97,10 @@ class ChunkDecoder:
             if match is None:
                 raise Refusal(400, "Malformed chunk size")
             self._left = int(match[1], 16)
+            if self._left and len(line) < _SHORT_LINE_BYTES - 1:
+                if len(_sizes) >= SIZES_MAX:
+                    _sizes.clear()
+                _sizes[line + b"\r\n"] = self._left
             self._state = _DATA if self._left else _TRAILERS
         elif self._state == _AFTER_DATA:
             if line:

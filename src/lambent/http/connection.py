@@ -19,7 +19,7 @@ from .chunked import ChunkDecoder
 from .exchange import STARTED, Exchange
 from .head import Refusal, read_head
 from .limits import Limits
-from .message import Application, Buffered, Streamed
+from .message import Application, Buffered, Streamed, Tls
 from .status import CONTINUE, ERROR_HEADERS, error_body, status_line
 
 IDLE, HEAD, BODY, DISCARD, HANDLING, LINGER, CLOSED = range(7)
@@ -70,6 +70,7 @@ class Connection(asyncio.Protocol):
         "_phase",
         "_service",
         "_stalled_s",
+        "_tls",
         "_transport",
         "_unsent",
         "_waits_for_continue",
@@ -83,6 +84,7 @@ class Connection(asyncio.Protocol):
         self._limits = service.limits
         self._transport: asyncio.Transport | None = None
         self._peer: tuple[str, int] | None = None
+        self._tls: Tls | None = None
         self._phase = IDLE
         self._age_s = 0.0  # in this phase, as the sweep counts
         self._stalled_s = 0.0  # since the client last took a byte of what waits for it
@@ -112,6 +114,9 @@ class Connection(asyncio.Protocol):
         transport.set_write_buffer_limits(high=self._limits.write_high_bytes)
         peer = transport.get_extra_info("peername")
         self._peer = (peer[0], peer[1]) if isinstance(peer, tuple) else None
+        cipher = transport.get_extra_info("cipher")
+        if cipher is not None:
+            self._tls = Tls(cipher[1] if cipher[1] != "TLSv1/SSLv3" else "TLSv1", cipher[0])
         service = self._service
         service.connections.add(self)
         if service.on_change is not None:
@@ -144,6 +149,11 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         self._eof = True
+        if self._tls is not None:
+            # Half of an encrypted connection can't be closed: who says farewell here is gone, and the transport closes.
+            if self._phase == BODY and self._exchange is not None:
+                self._truncated(self._exchange)
+            return False
         phase = self._phase
         exchange = self._exchange
         if phase == BODY and exchange is not None:
@@ -161,6 +171,9 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._write_paused = False
         self._release_drain()
+        exchange = self._exchange
+        if exchange is not None and exchange.on_room is not None:
+            self._call(exchange, exchange.on_room)
         if self._phase == IDLE and not self._consuming:
             self._next()
 
@@ -232,6 +245,7 @@ class Connection(asyncio.Protocol):
         limits = self._limits
         head = read_head(raw, limits.head_fields)
         head.peer = self._peer
+        head.tls = self._tls
         head.origin = self._service.origin
         self.minor = head.minor
         self._closes = False
@@ -289,8 +303,11 @@ class Connection(asyncio.Protocol):
             is_complete = left == 0
         else:
             pieces, rest = decoder.feed(data)
-            for piece in pieces:
-                self._take_piece(piece, False)
+            if isinstance(self._want, Streamed) and pieces:
+                self._take_pieces(self._want, pieces)
+            else:
+                for piece in pieces:
+                    self._take_piece(piece, False)
             is_complete = decoder.done
         if is_complete and self._phase <= DISCARD:
             self._body_complete()
@@ -327,7 +344,18 @@ class Connection(asyncio.Protocol):
             else:
                 self._parts = bytearray(piece)
         elif want is not None:
-            self._call(exchange, want.sink.data, piece)
+            self._call(exchange, want.sink.data, (piece,))
+
+    def _take_pieces(self, want: Streamed, pieces: list[bytes]) -> None:
+        """What one read brought of a chunked body that is streamed."""
+        self._got += sum(map(len, pieces))
+        exchange = self._exchange
+        if exchange is None:
+            return
+        if self._limit is not None and self._got > self._limit:
+            self._too_large(exchange, self._limit, None)
+        else:
+            self._call(exchange, want.sink.data, pieces)
 
     def _body_complete(self) -> None:
         exchange = self._exchange
@@ -377,7 +405,7 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.write(data)
 
-    def writelines(self, pieces: Iterable[bytes]) -> None:
+    def writelines(self, pieces: Iterable[bytes | memoryview]) -> None:
         if self._transport is not None:
             self._transport.writelines(pieces)
 
@@ -421,6 +449,11 @@ class Connection(asyncio.Protocol):
             else:
                 self._phase = DISCARD
                 self._unpause(_BY_SINK)
+
+    @property
+    def is_full(self) -> bool:
+        """The client leaves more unsent than it should."""
+        return self._write_paused
 
     async def drained(self) -> None:
         if self._write_paused and self._transport is not None:
@@ -488,7 +521,8 @@ class Connection(asyncio.Protocol):
         if self._paused:
             self._paused = 0
             transport.resume_reading()
-        transport.write_eof()
+        if transport.can_write_eof():
+            transport.write_eof()
 
     def _refuse(self, refusal: Refusal) -> None:
         """The core's own answer, and the end of the connection."""
@@ -578,6 +612,8 @@ class Connection(asyncio.Protocol):
         elif phase == LINGER:
             if age_s > limits.linger_s and not unsent:
                 transport.abort()
+        elif phase == BODY and isinstance(self._want, Streamed) and self._want.is_patient:
+            return
         elif phase != CLOSED and age_s > limits.body_grace_s + self._got / limits.body_rate_min:
             self._refuse(Refusal(408, "The request's body came too slowly"))
 

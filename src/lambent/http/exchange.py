@@ -18,6 +18,7 @@ ONE_WRITE_BYTES_MAX = 65_536
 _OURS = frozenset((b"content-length", b"transfer-encoding", b"connection", b"date"))
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _NAMES_MAX = 1_024
+_NAME_BYTES_KEPT = 64
 _names: set[bytes] = set()  # field names that were found good, at most _NAMES_MAX
 
 OPEN, STARTED, DONE, GONE = range(4)
@@ -39,6 +40,7 @@ class Exchange:
         "context",
         "needs_open",
         "on_gone",
+        "on_room",
         "on_truncated",
         "request",
         "state",
@@ -50,6 +52,8 @@ class Exchange:
         """The application's own, carried from `head` to `handle`."""
         self.on_gone: Callable[[], None] | None = None
         """Called once when the client vanished before the answer was complete."""
+        self.on_room: Callable[[], None] | None = None
+        """Called whenever a client that had too much waiting (`is_full`) has taken it."""
         self.on_truncated: Callable[[], None] | None = None
         """Called instead of the core's own 400 when the client ended a buffered body early and can still read an answer."""
         self.needs_open = False
@@ -64,6 +68,12 @@ class Exchange:
     def is_open(self) -> bool:
         """Whether an answer can still be given or continued."""
         return self.state <= STARTED
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the client has more unsent bytes waiting than `Limits.write_high_bytes`: write on when `on_room` is
+        called, or `drain` is over."""
+        return self._connection is not None and self._connection.is_full
 
     @property
     def is_started(self) -> bool:
@@ -104,7 +114,7 @@ class Exchange:
             connection.writelines((head, body))
         self.state = DONE
         self._connection = None
-        self.on_gone = self.on_truncated = None
+        self.on_gone = self.on_room = self.on_truncated = None
         connection.answered()
 
     def start(self, status: int, headers: Sequence[tuple[bytes, bytes]] = (), length: int | None = None) -> None:
@@ -149,6 +159,19 @@ class Exchange:
             self._left -= len(data)
         connection.write(data)
 
+    def write_pieces(self, pieces: Sequence[bytes | memoryview], size: int) -> None:
+        """As `write`, for `size` bytes in several pieces: they go out as one chunk. Large ones are not copied."""
+        connection = self._connection
+        if connection is None or self.state != STARTED:
+            self._check_started()
+            return
+        if self._framing != _CHUNKED:
+            self.write(b"".join(pieces))
+        elif size > ONE_WRITE_BYTES_MAX:
+            connection.writelines((b"%x\r\n" % size, *pieces, b"\r\n"))
+        elif size:
+            connection.write(b"".join((b"%x\r\n" % size, *pieces, b"\r\n")))
+
     async def drain(self) -> None:
         """Wait while the client has more unsent bytes waiting than `Limits.write_high_bytes`."""
         connection = self._connection
@@ -192,14 +215,14 @@ class Exchange:
         self.state = GONE
         self._connection = None
         on_gone = self.on_gone
-        self.on_gone = self.on_truncated = None
+        self.on_gone = self.on_room = self.on_truncated = None
         if on_gone is not None:
             on_gone()
 
     def _complete(self, connection: Connection) -> None:
         self.state = DONE
         self._connection = None
-        self.on_gone = self.on_truncated = None
+        self.on_gone = self.on_room = self.on_truncated = None
         connection.answered()
 
     def _check_unanswered(self) -> None:
@@ -228,5 +251,5 @@ class Exchange:
 def _check_name(name: bytes) -> None:
     if _TOKEN.fullmatch(name) is None or name.lower() in _OURS:
         raise ValueError(f"{name!r} is no field name, or one that the core writes")
-    if len(_names) < _NAMES_MAX:
+    if len(_names) < _NAMES_MAX and len(name) <= _NAME_BYTES_KEPT:
         _names.add(name)

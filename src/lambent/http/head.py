@@ -21,6 +21,9 @@ _VERSION = re.compile(rb" HTTP/\d+(\.\d+)?\Z")
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 
 
+_NOTHING: dict[bytes, bytes] = {}
+
+
 class Refusal(Exception):
     """The request is refused by the core itself: status and a sentence for the client; the connection closes."""
 
@@ -33,18 +36,17 @@ class Refusal(Exception):
 class Head(Request):
     """A request with what its head says about the body. httptools calls the `on_` methods while it parses."""
 
-    __slots__ = ("chunked", "complete", "continues", "length", "minor")
+    __slots__ = ("chunked", "complete", "continues", "length")
 
     def __init__(self) -> None:  # all fields at once: a call of super's would cost a tenth of the parsing
         self.method = ""
         self.target = self.path = self.query = self.body = b""
         self.headers = []
         self.trailers = ()
-        self.peer = self.origin = None
+        self.peer = self.origin = self.tls = None
         self.keep_alive = True
-        self._first = {}
+        self.header = _NOTHING.get
         self.minor = 1
-        """HTTP/1.0 or HTTP/1.1."""
         self.complete = False
         self.length = 0
         """Declared length of the body; 0 when chunked or none."""
@@ -83,7 +85,8 @@ def read_head(raw: bytes, fields_max: int) -> Head:
         head.minor = _check_line(raw[: raw.find(b"\r\n")])
     head.method = _METHODS.get(method) or method.decode("ascii")
     headers = head.headers
-    head._first = first = dict(reversed(headers))
+    first = dict(reversed(headers))
+    head.header = first.get
     if len(first) != len(headers):
         _check_repeats(headers)
     host = first.get(b"host")

@@ -34,9 +34,12 @@ class Limits:
     discard_bytes: int = 262_144
     """Rest of an unwanted body that is read and thrown away to keep the connection; a longer one closes it."""
     connections: int = 10_000
-    """Open connections at which accepting pauses. What one accept round had in hand already (`backlog`) may come on top."""
-    backlog: int = 1_024
-    """Connections the kernel queues while nobody accepts."""
+    """Open connections at which accepting pauses. What one round had in hand already (`accept_round`) may come on top."""
+    accept_round: int = 64
+    """Connections accepted at once, before those that are open have their turn again; uvloop accepts whoever is there."""
+    backlog: int = 4_096
+    """Connections the kernel queues while nobody accepts; it allows no more than its `net.core.somaxconn`. Beyond it, it
+    lets clients try again, and resets them when they have for some seconds."""
     pipelined_bytes: int = 65_536
     """Bytes of further requests held while one is being handled; then reading pauses. They are not parsed before their
     turn, so this bounds the queued requests, too."""

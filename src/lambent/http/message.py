@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from .exchange import Exchange
@@ -12,20 +12,30 @@ if TYPE_CHECKING:
 Fields = list[tuple[bytes, bytes]]
 
 
+class Tls(NamedTuple):
+    """What was agreed with a client, in OpenSSL's words."""
+
+    version: str
+    """As `TLSv1.3`."""
+    cipher: str
+
+
 class Request:
     """One request; made by the connection."""
 
     __slots__ = (
-        "_first",
         "body",
+        "header",
         "headers",
         "keep_alive",
         "method",
+        "minor",
         "origin",
         "path",
         "peer",
         "query",
         "target",
+        "tls",
         "trailers",
     )
 
@@ -46,21 +56,23 @@ class Request:
         """Address and port of the client; None on a Unix socket."""
         self.origin: Any = None
         """Who stands behind the listener where that is known (a sandbox), else None; see `serve`."""
+        self.minor = 1
+        """HTTP/1.0 or HTTP/1.1."""
+        self.tls: Tls | None = None
+        """How the connection is encrypted; None: it is not."""
         self.keep_alive = True
         self.trailers: Sequence[tuple[bytes, bytes]] = ()
         """Fields after a chunked body, like `headers`."""
-        self._first: dict[bytes, bytes] = {}
-
-    def header(self, name: bytes) -> bytes | None:
-        """The first value of a field, named in lower case."""
-        return self._first.get(name)
+        nothing: dict[bytes, bytes] = {}
+        self.header: Callable[[bytes], bytes | None] = nothing.get
+        """The first value of a field, named in lower case; None: it is not there."""
 
 
 class BodySink(Protocol):
     """Takes a streamed body. `Exchange.pause_body` stops the reading; what one read had in hand may still come."""
 
-    def data(self, data: bytes) -> None:
-        """The next piece, never empty."""
+    def data(self, pieces: Sequence[bytes]) -> None:
+        """The next bytes: what one read brought, in one piece or more, none empty; a piece is part of one chunk at most."""
 
     def eof(self) -> None:
         """The body is complete; trailers are on the request."""
@@ -83,6 +95,8 @@ class Streamed:
 
     sink: BodySink
     limit: int | None = None
+    is_patient: bool = False
+    """The body may take its time: it is written while it comes to be."""
 
 
 class Application(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lambent.domain.clock import Clock, SystemClock
 
@@ -12,6 +12,9 @@ from .connection import Connection, Service
 from .limits import Limits
 from .message import Application
 from .status import date_line
+
+if TYPE_CHECKING:
+    import ssl
 
 SWEEP_S = 1.0
 """Seconds between two looks at the clock; time-outs are this precise."""
@@ -69,8 +72,11 @@ class Server:
     descriptor keeps the kernel's queue alive, so new clients wait instead of being refused.
     """
 
-    def __init__(self, service: Service, reaper: Reaper, sockets: list[socket.socket]) -> None:
+    def __init__(
+        self, service: Service, reaper: Reaper, sockets: list[socket.socket], tls: ssl.SSLContext | None = None
+    ) -> None:
         self._service = service
+        self._tls = tls
         self._reaper = reaper
         self._waiting = sockets  # listening sockets nobody accepts from
         self._accepting: list[asyncio.Server] = []
@@ -93,10 +99,17 @@ class Server:
         service = self._service
         while self._waiting and not self._is_closed:
             sock = self._waiting.pop()
-            server = await loop.create_server(lambda: Connection(service), sock=sock, backlog=service.limits.backlog)
+            server = await loop.create_server(
+                lambda: Connection(service),
+                sock=sock,
+                backlog=service.limits.accept_round,  # asyncio takes it for both, the queue and the round
+                ssl=self._tls,
+                ssl_handshake_timeout=None if self._tls is None else service.limits.header_s,
+            )
             if self._is_closed:
                 server.close()
             else:
+                sock.listen(service.limits.backlog)
                 self._accepting.append(server)
 
     def stop_accepting(self) -> None:
@@ -163,7 +176,9 @@ def listen(host: str, port: int) -> socket.socket:
     """A listening TCP socket on the first address of `host` (port 0: one that the kernel picks); the kernel queues who
     comes before `serve`. Raises OSError when the address can't be had.
     """
-    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    # For a text Python imports its tables of international names, which most hosts' do not need.
+    name = host.encode() if host.isascii() else host
+    family, kind, protocol, _, address = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)[0]
     listener = socket.socket(family, kind, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -184,16 +199,17 @@ async def serve(
     clock: Clock | None = None,
     reaper: Reaper | None = None,
     origin: Any = None,
+    tls: ssl.SSLContext | None = None,
 ) -> Server:
     """Serve `app` on a listening socket, which is handed over.
 
-    `reaper` may be shared by many servers; `origin` is put on every request: who stands behind this listener. A socket
+    `tls` encrypts; `reaper` may be shared by many servers; `origin` is put on every request: who stands behind this listener. A socket
     with a method `admits(peer)` is asked about each connection before anything is read from it.
     """
     limits = limits or Limits()
     clock = clock or SystemClock()
     service = Service(app, limits, asyncio.get_running_loop(), origin)
     service.admits = getattr(sock, "admits", None)
-    server = Server(service, reaper or Reaper(clock), [sock])
+    server = Server(service, reaper or Reaper(clock), [sock], tls)
     await server.accept()
     return server

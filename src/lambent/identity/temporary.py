@@ -87,6 +87,10 @@ class TemporaryCredentials:
         number = head << _CODE_BITS | self._key_code(head)
         return _PREFIX + b32encode(number.to_bytes(_KEY_BITS // 8)).decode()
 
+    def container_token(self, version: str, generation: int) -> str:
+        """What a SnapStart version's environments show to the endpoint that gives them their credentials."""
+        return self._code(b"container", f"{version} {generation}".encode()).hex()
+
     # -- recognised
 
     def _account_of(self, access_key: str) -> str | None:

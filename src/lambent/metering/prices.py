@@ -13,6 +13,7 @@ from fractions import Fraction
 
 MB_MS_PER_GB_S = 1_024_000
 """1,024 MB times 1,000 ms."""
+BYTES_PER_GB = 1_073_741_824
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class FreeTier:
 
     requests: int
     gb_s: int
+    streamed_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,10 @@ class PriceBook:
     """Per billed request."""
     ephemeral_gb_s: Decimal
     """Per GB-second of EphemeralStorage over 512 MB."""
+    streamed_gb: Decimal
+    """Per GB of streamed responses, beyond the first 6 MB of each."""
+    restored_gb: Decimal
+    """Per GB of memory and restoration from a snapshot (Python; that of Java costs nothing)."""
     free: FreeTier
 
     def compute(self, architecture: str, gb_s: Fraction, free_gb_s: Fraction = Fraction(0)) -> Fraction:
@@ -73,7 +79,9 @@ PUBLISHED = PriceBook(
     },
     request=Decimal("0.0000002"),
     ephemeral_gb_s=Decimal("0.0000000309"),
-    free=FreeTier(requests=1_000_000, gb_s=400_000),
+    streamed_gb=Decimal("0.008"),
+    restored_gb=Decimal("0.0001397998"),
+    free=FreeTier(requests=1_000_000, gb_s=400_000, streamed_bytes=100 * BYTES_PER_GB),
 )
 
 
@@ -85,10 +93,13 @@ class Charge:
     """By architecture."""
     requests: Fraction
     ephemeral: Fraction
+    streamed: Fraction
+    restored: Fraction
 
     @property
     def total(self) -> Fraction:
-        return sum(self.compute.values(), Fraction(0)) + self.requests + self.ephemeral
+        parts = (*self.compute.values(), self.requests, self.ephemeral, self.streamed, self.restored)
+        return sum(parts, Fraction(0))
 
 
 def gb_seconds(mb_ms: int) -> Fraction:
@@ -96,7 +107,14 @@ def gb_seconds(mb_ms: int) -> Fraction:
 
 
 def charge(
-    book: PriceBook, mb_ms: Mapping[str, int], requests: int, ephemeral_mb_ms: int, *, with_free_tier: bool = False
+    book: PriceBook,
+    mb_ms: Mapping[str, int],
+    requests: int,
+    ephemeral_mb_ms: int,
+    streamed_bytes: int = 0,
+    restored_mb: int = 0,
+    *,
+    with_free_tier: bool = False,
 ) -> Charge:
     """Price a month's exact sums. The free GB-seconds go to x86_64 first, where they are worth most."""
     free = Fraction(book.free.gb_s if with_free_tier else 0)
@@ -106,10 +124,13 @@ def charge(
         compute[architecture] = book.compute(architecture, used, free)
         free = max(Fraction(0), free - used)
     paid = max(0, requests - (book.free.requests if with_free_tier else 0))
+    streamed = max(0, streamed_bytes - (book.free.streamed_bytes if with_free_tier else 0))
     return Charge(
         compute=compute,
         requests=paid * Fraction(book.request),
         ephemeral=gb_seconds(ephemeral_mb_ms) * Fraction(book.ephemeral_gb_s),
+        streamed=Fraction(streamed, BYTES_PER_GB) * Fraction(book.streamed_gb),
+        restored=Fraction(restored_mb, 1_024) * Fraction(book.restored_gb),
     )
 
 

@@ -20,6 +20,7 @@ from ..telemetry.records import Records
 _REPORT = re.compile(
     rb"REPORT RequestId: (\S+)\tDuration: (\d+)\.(\d\d) ms\tBilled Duration: (\d+) ms\tMemory Size: (\d+) MB\t"
     rb"Max Memory Used: \d+ MB\t(?:Init Duration: (\d+)\.(\d\d) ms\t)?"
+    rb"(?:Restore Duration: \d+\.\d\d ms\tBilled Restore Duration: (\d+) ms\t)?"
 )
 
 
@@ -47,7 +48,7 @@ class Difference:
 
 
 class ReportMismatch(Exception):
-    """A REPORT whose Billed Duration is not its Duration plus Init Duration, rounded up once."""
+    """A REPORT whose Billed Duration is not its Duration plus Init Duration (or Billed Restore Duration), rounded up once."""
 
 
 def read_report(message: bytes) -> tuple[int, int] | None:
@@ -59,9 +60,10 @@ def read_report(message: bytes) -> tuple[int, int] | None:
         found = _REPORT.match(message)
         if found is None:
             return None
-        _, whole, part, billed, memory, init_whole, init_part = found.groups()
+        _, whole, part, billed, memory, init_whole, init_part, restored = found.groups()
         hundredths = int(whole) * 100 + int(part)
         hundredths += int(init_whole) * 100 + int(init_part) if init_whole is not None else 0
+        hundredths += int(restored) * 100 if restored is not None else 0
         return _checked(hundredths, int(billed), int(memory))
     if not message.startswith(b"{") or b'"platform.report"' not in message:
         return None
@@ -70,6 +72,7 @@ def read_report(message: bytes) -> tuple[int, int] | None:
     except (orjson.JSONDecodeError, KeyError, TypeError):
         return None
     hundredths = round(metrics["durationMs"] * 100) + round(metrics.get("initDurationMs", 0) * 100)
+    hundredths += metrics.get("billedRestoreDurationMs", 0) * 100
     return _checked(hundredths, metrics["billedDurationMs"], metrics["memorySizeMB"])
 
 

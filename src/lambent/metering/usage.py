@@ -49,13 +49,23 @@ def month_usage(
     by_architecture: dict[str, int] = {}
     for (_, architecture), usage in sums.items():
         by_architecture[architecture] = by_architecture.get(architecture, 0) + usage.mb_ms
-    charged = charge(book, by_architecture, total.requests, total.ephemeral_mb_ms, with_free_tier=with_free_tier)
+    charged = charge(
+        book,
+        by_architecture,
+        total.requests,
+        total.ephemeral_mb_ms,
+        total.streamed_bytes,
+        total.restored_mb,
+        with_free_tier=with_free_tier,
+    )
     functions = []
     for (function, architecture), usage in sums.items():
         amount = (
             _share(charged.compute[architecture], usage.mb_ms, by_architecture[architecture])
             + _share(charged.requests, usage.requests, total.requests)
             + _share(charged.ephemeral, usage.ephemeral_mb_ms, total.ephemeral_mb_ms)
+            + _share(charged.streamed, usage.streamed_bytes, total.streamed_bytes)
+            + _share(charged.restored, usage.restored_mb, total.restored_mb)
         )
         functions.append(FunctionUsage(function, architecture, usage, gb_seconds(usage.mb_ms), amount))
     functions.sort(key=lambda line: (-line.amount, line.function, line.architecture))

@@ -23,7 +23,7 @@ import tempfile
 import threading
 from base64 import b64encode
 from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -31,6 +31,7 @@ from typing import TypeVar
 from ..domain.clock import Clock
 from ..domain.errors import DiskFull, RequestEntityTooLarge
 from ..domain.limits import UNZIPPED_BYTES_MAX, ZIP_DIRECT_BYTES_MAX
+from ..domain.workers import full_pool
 from .archive import TASK_ROOT, BrokenZip, EmptyZip, UnzippedTooLarge, unpack
 from .merge import merge, tree_name
 
@@ -82,7 +83,7 @@ class Packages:
         self._unzipped_bytes_max = unzipped_bytes_max
         self._low_water_bytes = low_water_bytes
         self._room = asyncio.Semaphore(UNPACKINGS_MAX)
-        self._syncing = ThreadPoolExecutor(FSYNCS_MAX, thread_name_prefix="sync")
+        self._syncing = full_pool(FSYNCS_MAX, "sync")
         self._guard = threading.Lock()
         """Between a put that finds a package and a collection that removes it."""
         self._unreferenced: dict[str, int] = {}
@@ -215,7 +216,8 @@ class Packages:
             disk = os.statvfs(self.directory)
             if disk.f_bavail * disk.f_frsize < self._low_water_bytes:
                 raise DiskFull(
-                    f"less than {self._low_water_bytes} bytes are free in {self.directory}: no code is taken in"
+                    f"Less than {self._low_water_bytes // 1_048_576:,} MB are free in {self.directory}: no code is taken "
+                    "in until there is room (storage.disk_low_water_mb)."
                 )
 
     def _fill(self, incoming: Path, archive: bytes | Path, root: str) -> int:

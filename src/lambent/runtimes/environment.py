@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from lambent.domain.variables import RESERVED_VARIABLES
+from lambent.sandbox.port import SANDBOX_API_ADDRESS
 
 from .catalogue import Identifier
 from .model import CHANNEL_DESCRIPTOR, LANGUAGE_DIR, RUNTIME_DIR, TASK_ROOT, VersionFacts
@@ -74,11 +75,32 @@ def _reserved(identifier: Identifier, facts: VersionFacts) -> dict[str, str]:
     if facts.initialization_type != "snap-start":
         env["AWS_LAMBDA_LOG_GROUP_NAME"] = facts.log_group
         env["AWS_LAMBDA_LOG_STREAM_NAME"] = facts.log_stream
+    if facts.credentials_token is not None:
+        env["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = f"http://{facts.api_address}/2021-04-23/credentials"
+        env["AWS_CONTAINER_AUTHORIZATION_TOKEN"] = facts.credentials_token
     if facts.credentials is not None:
         env["AWS_ACCESS_KEY_ID"] = facts.credentials.access_key_id
         env["AWS_SECRET_ACCESS_KEY"] = facts.credentials.secret_access_key
         env["AWS_SESSION_TOKEN"] = facts.credentials.session_token
     return env
+
+
+_NOT_FOR_EXTENSIONS = frozenset(
+    (
+        "AWS_EXECUTION_ENV",
+        "AWS_LAMBDA_LOG_GROUP_NAME",
+        "AWS_LAMBDA_LOG_STREAM_NAME",
+        "AWS_XRAY_CONTEXT_MISSING",
+        "AWS_XRAY_DAEMON_ADDRESS",
+        "LAMBDA_RUNTIME_DIR",
+        "LAMBDA_TASK_ROOT",
+    )
+)
+
+
+def for_extensions(env: Mapping[str, str]) -> dict[str, str]:
+    """What of a runtime's environment its external extensions have, too."""
+    return {name: value for name, value in env.items() if not name.startswith("_") and name not in _NOT_FOR_EXTENSIONS}
 
 
 _AT_START = ("PYTHON", "LD_", "NODE_", "LC_", "MALLOC_", "GLIBC_", "OPENSSL_", "UV_")
@@ -90,13 +112,23 @@ def needs_fresh_start(own: Mapping[str, str]) -> bool:
     return any(name.startswith(_AT_START) or name in ("LANG", "LANGUAGE") for name in own)
 
 
+_OF_NO_FUNCTION = (
+    "AWS_EXECUTION_ENV",
+    "AWS_LAMBDA_RUNTIME_API",
+    "LAMBDA_TASK_ROOT",
+    "LAMBDA_RUNTIME_DIR",
+    "_AWS_XRAY_DAEMON_ADDRESS",
+    "_AWS_XRAY_DAEMON_PORT",
+)
+"""Reserved variables that are the same for all functions: those that wait have them already."""
+
+
 def waiting_variables(identifier: Identifier) -> dict[str, str]:
-    """What a runtime needs to start without a function; everything else comes with the function."""
-    facts = VersionFacts("", "", "", 0, "", "", "", "127.0.0.1:0")
-    names = ("TZ", "LANG", "LC_CTYPE", "PATH", "LD_LIBRARY_PATH", "PYTHONPATH", "NODE_PATH")
-    env = {name: value for name, value in _unreserved(identifier, facts).items() if name in names}
+    """What a runtime starts with that has no function yet; everything else comes with the function."""
+    facts = VersionFacts("", "", "", 0, "", "", "", SANDBOX_API_ADDRESS)
+    env = _unreserved(identifier, facts)
+    env |= {name: value for name, value in _reserved(identifier, facts).items() if name in _OF_NO_FUNCTION}
     return env | {
-        "LAMBDA_RUNTIME_DIR": RUNTIME_DIR,
         "_LAMBENT_CHANNEL": str(CHANNEL_DESCRIPTOR),
         "_LAMBENT_WAITS": "1",
     }

@@ -195,7 +195,11 @@ def _knows_root_user_action(python: str) -> bool:
 
 def _run(argv: list[str]) -> None:
     try:
-        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=INSTALL_LIMIT_S)
+        # Some packages bring C sources: make asks nobody how many processors there are.
+        environment = {"MAKEFLAGS": f"-j{os.cpu_count() or 1}", **os.environ}
+        done = subprocess.run(
+            argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=INSTALL_LIMIT_S, env=environment
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise InstallError(f"{argv[0]} failed: {error}") from error
     if done.returncode != 0:

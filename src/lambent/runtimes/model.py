@@ -14,6 +14,7 @@ CHANNEL_DESCRIPTOR = 3
 
 TASK_ROOT = "/var/task"
 LAYERS_ROOT = "/opt"
+EXTENSIONS_DIR = "/opt/extensions"
 RUNTIME_DIR = "/var/runtime"
 LANGUAGE_DIR = "/var/lang"
 SDK_DIR = "/var/sdk"
@@ -81,6 +82,8 @@ class VersionFacts:
     environment: Mapping[str, str] = field(default_factory=dict)
     """The owner's variables."""
     credentials: Credentials | None = None
+    credentials_token: str | None = None
+    """Under SnapStart, in place of keys: what is shown to the endpoint that gives them."""
     initialization_type: str = "on-demand"
     log_format: str = "Text"
     """Text or JSON."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import platform
 import subprocess
@@ -60,6 +59,7 @@ class Runtimes:
         `sdks`: installed AWS SDKs, both by runtime identifier."""
         self.architecture = architecture
         self._staged = staged
+        self._has_fork_object = (staged / staging.FORK_INSIDE).is_file()
         self._clients = clients
         self._interpreters: dict[tuple[str, str], Interpreter] = {}
         self._beyond_reach: dict[tuple[str, str], str] = {}
@@ -130,6 +130,18 @@ class Runtimes:
         interpreter = self._interpreters.get((identifier.family, identifier.version))
         return Runtime(identifier, client, interpreter, self._image(identifier, interpreter, client))
 
+    def find_server(self, name: str, architecture: str) -> Runtime | None:
+        """A runtime in which the package's own web server is started and asked over its port by our client: that of an OS-only
+        function runs on the newest Python that is here. None where there is none."""
+        found = self.find(name, architecture)
+        if found is None or found.interpreter is not None:
+            return found
+        for python in PYTHON_VERSIONS[::-1]:
+            runtime = self.find(f"python{python}", architecture)
+            if runtime is not None:
+                return Runtime(found.identifier, "lambent", runtime.interpreter, runtime.image)
+        return None
+
     def images(self) -> tuple[Image, ...]:
         """Every root image that a function could ask for here; a driver is opened with them."""
         images = {}
@@ -169,7 +181,7 @@ class Runtimes:
         if not frames:
             argv = (*self._entries[identifier.family, identifier.version], facts.handler)
         else:
-            argv = _own_client(identifier, interpreter)
+            argv = _own_client(interpreter)
         env = environment.variables(identifier, facts, frames=frames)
         if frames and identifier.family == "python":
             env["_LAMBENT_LAYERS"] = LAYERS_ROOT
@@ -183,12 +195,37 @@ class Runtimes:
     def waiting(self, runtime: Runtime, own: Mapping[str, str]) -> tuple[tuple[str, ...], Mapping[str, str]] | None:
         """Program and variables with which `runtime` starts ahead and waits for a function that has these variables of
         its own; None where such a function needs a start of its own."""
-        if runtime.client != "lambent" or runtime.interpreter is None:
+        if runtime.client != "lambent" or runtime.interpreter is None or runtime.identifier.family == "provided":
             return None
         if "AWS_LAMBDA_EXEC_WRAPPER" in own or environment.needs_fresh_start(own):
             return None
-        argv = _own_client(runtime.identifier, runtime.interpreter)
-        return argv, environment.waiting_variables(runtime.identifier)
+        argv = _own_client(runtime.interpreter)
+        env = environment.waiting_variables(runtime.identifier)
+        if runtime.identifier.family == "python":
+            env["_LAMBENT_LAYERS"] = LAYERS_ROOT
+            if self.has_sdk(runtime):
+                env["_LAMBENT_SDK"] = SDK_DIR
+        return argv, env
+
+    def has_sdk(self, runtime: Runtime) -> bool:
+        """Whether functions of `runtime` may import the AWS SDK without bringing it."""
+        return self._sdk(runtime.identifier) is not None
+
+    def fork_object(self, runtime: Runtime) -> str | None:
+        """Path, in the runtime's image, of what lets it fork itself into sandboxes; None where it can't."""
+        has_one = self._has_fork_object and runtime.identifier.family == "python" and runtime.client == "lambent"
+        return f"{RUNTIME_DIR}/{Path(staging.FORK_INSIDE).name}" if has_one else None
+
+    def no_copies(self, runtime: Runtime, own: Mapping[str, str]) -> str | None:
+        """Why an initialised process of `runtime` could not be copied, for a function that has these variables of its
+        own; None: it can be."""
+        if runtime.identifier.family != "python":
+            return f"a process of {runtime.name} can't be copied: it runs several threads"
+        if runtime.client != "lambent":
+            return "the official runtime client can't be copied: Lambent's own can"
+        if "AWS_LAMBDA_EXEC_WRAPPER" in own:
+            return "a wrapper script may start what can't be copied"
+        return None
 
 
 def _is_reachable(path: Path, uid: int, gid: int) -> bool:
@@ -204,8 +241,8 @@ def _is_reachable(path: Path, uid: int, gid: int) -> bool:
     return True
 
 
-def _own_client(identifier: Identifier, interpreter: Interpreter) -> tuple[str, ...]:
-    if identifier.family == "python":
+def _own_client(interpreter: Interpreter) -> tuple[str, ...]:
+    if interpreter.family == "python":
         return (f"{LANGUAGE_DIR}/bin/python{interpreter.version}", "-S", f"{RUNTIME_DIR}/bootstrap.py")
     return (f"{LANGUAGE_DIR}/bin/node", f"{RUNTIME_DIR}/index.mjs")
 
@@ -217,7 +254,11 @@ def _how_to_get(identifier: Identifier) -> str:
     return f"apt install python{version}, pyenv install {version}, or uv python install {version}"
 
 
-def _discover(places: Places, data: Path) -> Runtimes:
+def discover(places: Places, data: Path) -> Runtimes:
+    """Look at the machine: some 0.5 s the first time, a few milliseconds with the kept answers.
+
+    `data`: the directory for what this room keeps (DATA/runtimes): installations, clients, answers, staged bootstraps.
+    """
     staged = staging.stage(data / "bootstraps")
     found = scan(places, data / "discovered.json")
     ours = [one for one in found if one.family == "python" and one.version in PYTHON_VERSIONS]
@@ -232,11 +273,3 @@ def _compile(staged: Path, interpreter: Interpreter) -> None:
         staging.compile_for(staged, interpreter)
     except (OSError, subprocess.SubprocessError) as error:
         log.warning("no bytecode for Python %s (%s): its cold starts take longer", interpreter.release, error)
-
-
-async def discover(places: Places, data: Path) -> Runtimes:
-    """Look at the machine, in a thread: some 0.5 s the first time, a few milliseconds with the kept answers.
-
-    `data`: the directory for what this room keeps (DATA/runtimes): installations, clients, answers, staged bootstraps.
-    """
-    return await asyncio.to_thread(_discover, places, data)

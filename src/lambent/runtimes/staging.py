@@ -6,40 +6,53 @@ directory once, under the digest of their content.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 from .model import Interpreter
 
 SOURCE = Path(__file__).resolve().parent.parent / "bootstraps"
 COMPILE_LIMIT_S = 20.0
+HALF_MADE_S = 3_600.0
+"""A copy that was begun so long ago is nobody's any more."""
 
 _COMPILE = """
 import os, py_compile, sys
 mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
 for top, _, names in os.walk(sys.argv[1]):
     for name in names:
-        if name.endswith(".py"):
+        if name.endswith(".py") and name != "source_only.py":
             py_compile.compile(os.path.join(top, name), doraise=True, invalidation_mode=mode)
 """
 
 
-def stage(data: Path, source: Path = SOURCE) -> Path:
+FORK = Path(__file__).resolve().parent.parent / "launcher" / "bin" / "lambent-fork"
+FORK_INSIDE = "python/lambent-fork"
+"""The fork object, where it could be built, lies beside the Python client that loads it."""
+
+
+def stage(data: Path, source: Path = SOURCE, fork: Path = FORK) -> Path:
     """Copy the clients into `data` unless they are there; the directory that holds `python` and `nodejs`."""
-    files = sorted(path for path in source.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    found = sorted(path for path in source.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    files = [(path, str(path.relative_to(source))) for path in found]
+    if fork.is_file():
+        files.append((fork, FORK_INSIDE))
     digest = hashlib.sha256()
-    for path in files:
-        digest.update(f"{path.relative_to(source)}\0{path.stat().st_size}\0".encode())
+    for path, name in files:
+        digest.update(f"{name}\0{path.stat().st_size}\0".encode())
         digest.update(path.read_bytes())
     staged = data / digest.hexdigest()[:16]
+    _remove_half_made(data)
     if staged.is_dir():
         return staged
     fresh = data / f".{digest.hexdigest()[:16]}.{os.getpid()}"
-    for path in files:
-        target = fresh / path.relative_to(source)
+    for path, name in files:
+        target = fresh / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
     _open_to_all(fresh)
@@ -48,6 +61,15 @@ def stage(data: Path, source: Path = SOURCE) -> Path:
     except OSError:
         shutil.rmtree(fresh)  # another process was faster; the content is the same
     return staged
+
+
+def _remove_half_made(data: Path) -> None:
+    """What a start that was killed has left; one that is still at it takes no hour."""
+    before_s = time.time() - HALF_MADE_S
+    for half in data.glob(".*.*"):
+        with contextlib.suppress(FileNotFoundError):  # its maker, or another process that clears up, was faster
+            if half.stat().st_mtime < before_s:
+                shutil.rmtree(half)
 
 
 def compile_for(staged: Path, interpreter: Interpreter) -> None:
@@ -71,4 +93,6 @@ def _open_to_all(tree: Path) -> None:
     for top, _, names in os.walk(tree):
         os.chmod(top, 0o755)
         for name in names:
-            os.chmod(os.path.join(top, name), 0o644)
+            # One that is gone was another interpreter's bytecode, still being written.
+            with contextlib.suppress(FileNotFoundError):
+                os.chmod(os.path.join(top, name), 0o644)

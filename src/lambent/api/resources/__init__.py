@@ -1,0 +1,85 @@
+"""The operations, a module for each kind of thing; each is imported for the first request about one."""
+
+OPERATIONS = {
+    "account": ("GetAccountSettings",),
+    "aliases": ("CreateAlias", "GetAlias", "UpdateAlias", "DeleteAlias", "ListAliases"),
+    "concurrency": ("PutFunctionConcurrency", "GetFunctionConcurrency", "DeleteFunctionConcurrency"),
+    "event_invokes": (
+        "PutFunctionEventInvokeConfig",
+        "UpdateFunctionEventInvokeConfig",
+        "GetFunctionEventInvokeConfig",
+        "DeleteFunctionEventInvokeConfig",
+        "ListFunctionEventInvokeConfigs",
+    ),
+    "functions": (
+        "CreateFunction",
+        "GetFunction",
+        "GetFunctionConfiguration",
+        "UpdateFunctionCode",
+        "UpdateFunctionConfiguration",
+        "DeleteFunction",
+        "ListFunctions",
+        "PublishVersion",
+        "ListVersionsByFunction",
+    ),
+    "layers": (
+        "PublishLayerVersion",
+        "GetLayerVersion",
+        "GetLayerVersionByArn",
+        "DeleteLayerVersion",
+        "ListLayerVersions",
+        "ListLayers",
+        "AddLayerVersionPermission",
+        "RemoveLayerVersionPermission",
+        "GetLayerVersionPolicy",
+    ),
+    "mappings": (
+        "CreateEventSourceMapping",
+        "GetEventSourceMapping",
+        "ListEventSourceMappings",
+        "UpdateEventSourceMapping",
+        "DeleteEventSourceMapping",
+    ),
+    "policies": (
+        "AddPermission",
+        "RemovePermission",
+        "GetPolicy",
+        "PutResourcePolicy",
+        "GetResourcePolicy",
+        "DeleteResourcePolicy",
+    ),
+    "provisioned": (
+        "PutProvisionedConcurrencyConfig",
+        "GetProvisionedConcurrencyConfig",
+        "DeleteProvisionedConcurrencyConfig",
+        "ListProvisionedConcurrencyConfigs",
+    ),
+    "runtime_management": (
+        "GetRuntimeManagementConfig",
+        "PutRuntimeManagementConfig",
+        "GetFunctionRecursionConfig",
+        "PutFunctionRecursionConfig",
+    ),
+    "signing": (
+        "CreateCodeSigningConfig",
+        "GetCodeSigningConfig",
+        "UpdateCodeSigningConfig",
+        "DeleteCodeSigningConfig",
+        "ListCodeSigningConfigs",
+        "ListFunctionsByCodeSigningConfig",
+        "PutFunctionCodeSigningConfig",
+        "GetFunctionCodeSigningConfig",
+        "DeleteFunctionCodeSigningConfig",
+    ),
+    "tags": ("TagResource", "UntagResource", "ListTags"),
+    "urls": (
+        "CreateFunctionUrlConfig",
+        "GetFunctionUrlConfig",
+        "UpdateFunctionUrlConfig",
+        "DeleteFunctionUrlConfig",
+        "ListFunctionUrlConfigs",
+    ),
+}
+"""What the `register` of each module registers."""
+LOGS_TARGET = "Logs_20140328"
+"""The service that `logs` serves."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from lambent.domain.names import LATEST, runtime_version_arn
+from lambent.domain.names import runtime_version_arn
 from lambent.functions.model import Configuration, FileSystem, FunctionVersion, Image, LayerReference, Vpc
 from lambent.functions.wanted import Wanted, WantedDurable, WantedLogging, WantedVpc
 
@@ -179,7 +179,7 @@ def _read_durable(values: dict[str, Any] | None) -> WantedDurable | None:
 
 def _show_snap_start(version: FunctionVersion) -> dict[str, str]:
     apply_on = version.configuration.snap_start
-    optimised = apply_on == "PublishedVersions" and version.version != LATEST
+    optimised = version.is_snapshotted and version.snapshot_refusal is None
     return {"ApplyOn": apply_on, "OptimizationStatus": "On" if optimised else "Off"}
 
 

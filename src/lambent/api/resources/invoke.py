@@ -1,4 +1,5 @@
-"""Invoke: from a parsed request to an attempt, and from its result to the answer. The hot path; nothing here is generic.
+"""Invoke, at once or streamed: from a parsed request to an attempt, and from its result to the answer. The hot path;
+nothing here is generic.
 
 Checks are made in the documented order: name and qualifier, existence, headers, size (the door, before the body is
 taken), payload, state, concurrency. The client going away never cancels the function.
@@ -84,9 +85,9 @@ class Events(Protocol):
 
 
 class InvokeDoor:
-    """Answers Invoke and InvokeAsync; InvokeWithResponseStream says that it is not served yet."""
+    """Answers Invoke, InvokeAsync and InvokeWithResponseStream."""
 
-    operations = ("Invoke", "InvokeAsync")
+    operations = ("Invoke", "InvokeAsync", "InvokeWithResponseStream")
 
     def __init__(
         self,
@@ -102,7 +103,8 @@ class InvokeDoor:
         self._events = events
         self._clock = clock
         self._supervise = supervise
-        self._names: dict[tuple[Any, str, str | None], tuple[FunctionRef, str | None]] = {}
+        self._names: dict[tuple[str, str, str, str | None], tuple[FunctionRef, str | None]] = {}
+        """By account and region of the caller, name and qualifier."""
         self.is_draining = False
 
     def handle(self, exchange: Exchange, caller: Caller, operation: str, params: Mapping[str, Any]) -> None:
@@ -118,10 +120,6 @@ class InvokeDoor:
     ) -> None:
         if self.is_draining:
             raise ServiceFault("The server is shutting down.")
-        if operation == "InvokeWithResponseStream":
-            raise NotServed(
-                "InvokeWithResponseStream is not served by this version of Lambent; Invoke answers the whole response."
-            )
         ref, qualifier = self._name(caller, params)
         kind = "Event" if operation == "InvokeAsync" else params.get("InvocationType", "RequestResponse")
         if kind == "RequestResponse":
@@ -142,7 +140,8 @@ class InvokeDoor:
             )
         if len(body) > INLINE_BYTES_MAX:
             self._supervise(
-                self._later(exchange, version, qualifier, kind, context, params, request_id), f"invoke {request_id}"
+                self._later(exchange, operation, version, qualifier, kind, context, params, request_id),
+                f"invoke {request_id}",
             )
             return
         check_payload(body)
@@ -151,17 +150,19 @@ class InvokeDoor:
             return
         if kind == "Event" or version.state == "Pending":
             self._supervise(
-                self._later(exchange, version, qualifier, kind, context, params, request_id), f"invoke {request_id}"
+                self._later(exchange, operation, version, qualifier, kind, context, params, request_id),
+                f"invoke {request_id}",
             )
             return
-        self._start(exchange, version, qualifier, context, params, request_id)
+        self._start(exchange, operation, version, qualifier, context, params, request_id)
 
     def _name(self, caller: Caller, params: Mapping[str, Any]) -> tuple[FunctionRef, str | None]:
-        key = (caller.scope, params["FunctionName"], params.get("Qualifier"))
+        scope = caller.scope
+        key = (scope.account, scope.region, params["FunctionName"], params.get("Qualifier"))
         found = self._names.get(key)
         if found is None:
-            named = parse_function_name(key[1], caller.scope, cross_account=True)
-            found = (named.ref, merge_qualifier(named, key[2]))
+            named = parse_function_name(key[2], scope, cross_account=True)
+            found = (named.ref, merge_qualifier(named, key[3]))
             if len(self._names) >= NAMES_MAX:
                 self._names.clear()
             self._names[key] = found
@@ -184,6 +185,7 @@ class InvokeDoor:
     def _start(
         self,
         exchange: Exchange,
+        operation: str,
         version: FunctionVersion,
         qualifier: str | None,
         context: str,
@@ -205,7 +207,29 @@ class InvokeDoor:
             context=exchange,
         )
         exchange.request.body = b""  # the invocation owns it now
-        self._invocations.start(invocation)
+        if operation == "InvokeWithResponseStream":
+            self._start_stream(exchange, invocation, is_tailed=params.get("LogType") == "Tail")
+        else:
+            self._invocations.start(invocation)
+
+    def _start_stream(self, exchange: Exchange, invocation: Invocation, *, is_tailed: bool) -> None:
+        from lambent.api import event_stream  # not on the way to listening
+
+        answer = event_stream.EventStreamAnswer(exchange, _headers(invocation))
+
+        def answered(invocation: Invocation, result: Result, attempt: Attempt) -> None:
+            log_result = tail(attempt, result.earlier) if is_tailed else None
+            answer.finish(event_stream.invoke_complete(result.body if result.function_error else None, log_result))
+
+        def failed(invocation: Invocation, error: Exception) -> None:
+            if exchange.is_started:
+                told = render(error, invocation.request_id)
+                answer.finish(event_stream.failure(told.code, told.message or ""))
+            else:
+                self._refuse(exchange, invocation.request_id, error)
+
+        invocation.answered, invocation.failed, invocation.context = answered, failed, None
+        self._invocations.stream(invocation, answer)
 
     def _trace(self, exchange: Exchange, version: FunctionVersion) -> str:
         incoming = exchange.request.header(b"x-amzn-trace-id")
@@ -218,6 +242,7 @@ class InvokeDoor:
     async def _later(
         self,
         exchange: Exchange,
+        operation: str,
         version: FunctionVersion,
         qualifier: str | None,
         kind: str,
@@ -249,19 +274,19 @@ class InvokeDoor:
                 exchange.respond(202, [(b"x-amzn-requestid", request_id.encode()), _JSON], b"")
                 return
             version = await self._versions.active(ref, version.version)
-            self._start(exchange, version, qualifier, context, params, request_id)
+            self._start(exchange, operation, version, qualifier, context, params, request_id)
         except Exception as error:
             self._refuse(exchange, request_id, error)
 
     def _answer(self, invocation: Invocation, result: Result, attempt: Attempt) -> None:
         exchange: Any = invocation.context
         invocation.context = None
-        exchange.respond(200, _headers(invocation, result), result.body)
+        exchange.respond(200, _answer_headers(invocation, result), result.body)
 
     def _answer_with_tail(self, invocation: Invocation, result: Result, attempt: Attempt) -> None:
         exchange: Any = invocation.context
         invocation.context = None
-        headers = _headers(invocation, result)
+        headers = _answer_headers(invocation, result)
         headers.append((b"x-amz-log-result", tail(attempt, result.earlier).encode()))
         exchange.respond(200, headers, result.body)
 
@@ -276,13 +301,16 @@ class InvokeDoor:
         exchange.respond(answer.status, headers, answer.body)
 
 
-def _headers(invocation: Invocation, result: Result) -> Headers:
-    headers = [
+def _headers(invocation: Invocation) -> Headers:
+    return [
         (b"x-amzn-requestid", invocation.request_id.encode()),
-        _JSON,
         (b"x-amz-executed-version", invocation.version.version.encode()),
         (b"x-amzn-trace-id", invocation.trace.encode()),
     ]
+
+
+def _answer_headers(invocation: Invocation, result: Result) -> Headers:
+    headers = [*_headers(invocation), _JSON]
     if result.function_error:
         headers.append(_ERROR)
     return headers

@@ -8,7 +8,7 @@ refused by name.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from ...domain.errors import ServiceFault
@@ -19,8 +19,6 @@ from ...telemetry.logs import Logs
 from ...telemetry.paging import event_id
 from ...telemetry.query import LogEvent
 
-TARGET = "Logs_20140328"
-
 Input = dict[str, Any]
 _Operation = Callable[[Logs, Scope, Input], dict[str, Any]]
 
@@ -30,16 +28,6 @@ class Acting(Protocol):
 
     @property
     def scope(self) -> Scope: ...
-
-
-class Door(Protocol):
-    def mount_target(self, target: str, handler: Callable[[Any, str, Input], Awaitable[dict[str, Any]]]) -> None:
-        """Send requests whose X-Amz-Target begins with `target` and a dot to `handler(caller, operation, input)`."""
-
-
-def register(door: Door, logs: Logs) -> None:
-    """Mount the logs service on the public door."""
-    door.mount_target(TARGET, LogsResource(logs).handle)
 
 
 class LogsResource:

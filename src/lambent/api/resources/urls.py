@@ -1,18 +1,17 @@
 """CreateFunctionUrlConfig, GetFunctionUrlConfig, UpdateFunctionUrlConfig, DeleteFunctionUrlConfig,
-ListFunctionUrlConfigs: the configurations of function URLs, and what answers at their addresses."""
+ListFunctionUrlConfigs: the configurations of function URLs. What answers at their addresses is `gateway/urls.py`."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from lambent.api.asked import asked_at
 from lambent.api.ports import Answer
 from lambent.api.resources.names import read_qualified, read_unqualified
 from lambent.api.resources.pages import page_size, read_marker, write_marker
-from lambent.api.wire import render
-from lambent.domain.errors import FunctionNotFound, NotServed
-from lambent.domain.ids import new_uuid, random_hex
+from lambent.domain.errors import FunctionNotFound
+from lambent.domain.ids import random_hex
 from lambent.domain.names import FunctionRef
 from lambent.functions import urls
 from lambent.functions.model import Url
@@ -21,58 +20,30 @@ from lambent.functions.urls import WantedUrl
 if TYPE_CHECKING:
     from lambent.api.door import PublicDoor
     from lambent.functions.service import Functions
-    from lambent.http import Buffered, Exchange, Streamed
+    from lambent.gateway.locating import Locator
     from lambent.identity.model import Caller
 
-HOST_PART = ".lambda-url."
-"""What tells a function URL's host from every other."""
 ID_CHARS = 32
 _LIST = "function-urls"
 
 
-def register(door: PublicDoor, functions: Functions, port: Callable[[], int]) -> None:
-    """Serve the five operations and answer at the addresses. port: that of the public listener."""
-    resource = _Urls(functions, port)
+def register(door: PublicDoor, functions: Functions, locator: Locator) -> None:
+    """Serve the five operations."""
+    resource = _Urls(functions, locator)
     door.register("CreateFunctionUrlConfig", resource.create)
     door.register("GetFunctionUrlConfig", resource.get)
     door.register("UpdateFunctionUrlConfig", resource.update)
     door.register("DeleteFunctionUrlConfig", resource.delete)
     door.register("ListFunctionUrlConfigs", resource.list_configurations)
-    door.mount_host(HOST_PART.encode(), UrlHosts())
-
-
-class UrlHosts:
-    """The application behind `ID.lambda-url.REGION.localhost`: it says that URLs are not served yet."""
-
-    def head(self, exchange: Exchange) -> Buffered | Streamed | None:
-        refused = NotServed(
-            "Function URLs are not served by this release of Lambent: their configurations are kept, their addresses do "
-            "not invoke the function. Invoke it by its name: POST /2015-03-31/functions/NAME/invocations at the server's "
-            "own address, as `lambent invoke NAME` and every SDK do."
-        )
-        request_id = new_uuid()
-        answer = render(refused, request_id)
-        headers = [
-            (b"x-amzn-requestid", request_id.encode()),
-            (b"content-type", b"application/json"),
-            *answer.headers,
-        ]
-        exchange.respond(answer.status, headers, b"" if exchange.request.method == "HEAD" else answer.body)
-        return None
-
-    def handle(self, exchange: Exchange) -> None:
-        raise AssertionError("answered at the head")
-
-    def too_large(self, exchange: Exchange, limit: int, declared: int | None) -> None:
-        raise AssertionError("answered at the head")
 
 
 class _Urls:
-    def __init__(self, functions: Functions, port: Callable[[], int]) -> None:
+    def __init__(self, functions: Functions, locator: Locator) -> None:
         self._functions = functions
-        self._port = port
+        self._locator = locator
 
     async def create(self, caller: Caller, values: dict[str, Any]) -> Answer:
+        await self._locator.prepare()
         ref, alias = read_qualified(caller, values, cross_account=False)
         wanted, now_ms, id = _read(values), self._functions.stamp().now_ms, random_hex(ID_CHARS)
         try:
@@ -85,6 +56,7 @@ class _Urls:
         return Answer(self._show(ref, alias, url) | {"InvokeMode": url.invoke_mode})
 
     async def get(self, caller: Caller, values: dict[str, Any]) -> Answer:
+        await self._locator.prepare()
         ref, alias = read_qualified(caller, values, cross_account=False)
         try:
             url = urls.configured(self._functions.get(ref), alias)
@@ -93,6 +65,7 @@ class _Urls:
         return Answer(self._show_whole(ref, alias, url))
 
     async def update(self, caller: Caller, values: dict[str, Any]) -> Answer:
+        await self._locator.prepare()
         ref, alias = read_qualified(caller, values, cross_account=False)
         wanted, now_ms = _read(values), self._functions.stamp().now_ms
         try:
@@ -113,6 +86,7 @@ class _Urls:
         return Answer({}, status=204)
 
     async def list_configurations(self, caller: Caller, values: dict[str, Any]) -> Answer:
+        await self._locator.prepare()
         ref = read_unqualified(caller, values, cross_account=False)
         try:
             function = self._functions.get(ref)
@@ -136,8 +110,9 @@ class _Urls:
         }
 
     def _show(self, ref: FunctionRef, alias: str | None, url: Url) -> dict[str, Any]:
+        asked = asked_at.get()
         return {
-            "FunctionUrl": f"http://{url.id}{HOST_PART}{ref.region}.localhost:{self._port()}/",
+            "FunctionUrl": self._locator.url(url.id, ref.region, asked.host, asked.scheme),
             "FunctionArn": ref.arn(alias),
             "AuthType": url.auth_type,
             "Cors": None if url.cors is None else dict(url.cors),

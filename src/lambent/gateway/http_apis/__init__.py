@@ -1,0 +1,1 @@
+"""HTTP APIs: what is kept of them, and how it may change."""
