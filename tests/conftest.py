@@ -11,11 +11,12 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tests import told
 
 ROOT = Path(__file__).resolve().parent.parent
 with contextlib.suppress(ImportError):
@@ -25,6 +26,29 @@ with contextlib.suppress(ImportError):
     asyncio.Runner(loop_factory=uvloop.new_event_loop).run(asyncio.sleep(0))
 START_LIMIT_S = 60.0
 STOP_LIMIT_S = 30.0
+GONE_LIMIT_S = 10.0
+"""A process that was told to end needs a moment to be gone, on a busy machine a longer one."""
+
+
+LONG = (
+    "tests/integration/project/",
+    "tests/integration/runtimes_product/",
+    "tests/parity/fuzz/",
+    "tests/integration/hostile/",
+)
+"""Where tests lie that take minutes: they come first, so that no worker is left with one when all others are done."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long ones first, the many short ones last; within each as they were collected."""
+
+    def rank(item: pytest.Item) -> tuple[int, int]:
+        path = item.nodeid
+        place = next((at for at, prefix in enumerate(LONG) if path.startswith(prefix)), len(LONG))
+        is_slow = item.get_closest_marker("slow") is not None
+        return (-1 if is_slow else place, path.startswith("tests/unit/"))
+
+    items.sort(key=rank)
 
 
 def _children() -> set[int]:
@@ -65,7 +89,7 @@ def nothing_is_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
         return
     children, descriptors = _children(), _descriptors()
     yield
-    deadline = time.monotonic() + 2.0
+    deadline = time.monotonic() + GONE_LIMIT_S
     left: set[int] = set()
     while time.monotonic() < deadline:
         left = _children() - children
@@ -113,6 +137,14 @@ class RunningServer:
             raise AssertionError(f"the server did not stop:\n{self.log.read_text()}") from None
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed:
+        report.sections.extend(told.sections())
+    return report
+
+
 def start_server(
     data_dir: Path, *arguments: str, env: dict[str, str] | None = None, within: tuple[str, ...] = ()
 ) -> RunningServer:
@@ -140,6 +172,7 @@ def start_server(
         time.sleep(0.01)  # the file is the event; a file can't be awaited
     facts = json.loads(ready.read_text())
     urllib.request.urlopen(f"{facts['endpoint']}/_lambent/health", timeout=10).close()
+    told.started.append((log, data_dir))
     return RunningServer(facts["endpoint"], data_dir, process, log, facts["tier"])
 
 

@@ -31,7 +31,7 @@ from pathlib import Path
 from types import FrameType
 
 LEFT_BEHIND = 97
-_LEFT_S_MAX = 1.0
+_LEFT_S_MAX = 5.0
 
 CAPABILITIES = {
     "CHOWN": 0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import itertools
 import math
@@ -9,6 +10,7 @@ import os
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -23,12 +25,30 @@ _sessions: dict[tuple[str, str], Any] = {}
 """Sessions are kept: making one loads the service models."""
 
 
-def client(service: str, endpoint: str, *, account: str = "test", region: str = "us-east-1", **options: Any) -> Any:
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Nobody else is in such a block for this folder: files of tests run side by side, and whoever comes second finds done
+    what the first did."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def client(
+    service: str,
+    endpoint: str,
+    *,
+    account: str = "test",
+    secret: str = "secret",
+    region: str = "us-east-1",
+    **options: Any,
+) -> Any:
     """A boto3 client that never retries and never reads this machine's AWS configuration."""
     config = Config(retries={"max_attempts": 0}, read_timeout=120, **options)
     session = _sessions.get((account, region))
     if session is None:
-        session = boto3.session.Session(aws_access_key_id=account, aws_secret_access_key="secret", region_name=region)
+        session = boto3.session.Session(aws_access_key_id=account, aws_secret_access_key=secret, region_name=region)
         _sessions[account, region] = session
     return session.client(service, endpoint_url=endpoint, config=config)
 
@@ -57,6 +77,7 @@ def function(
     runtime: str = "python3.11",
     handler: str = "app.handler",
     name: str | None = None,
+    executable: tuple[str, ...] = ("bootstrap",),
     **options: Any,
 ) -> Iterator[str]:
     """A function for the length of the block; `code` is the text of app.py (index.mjs, bootstrap) or a set of files."""
@@ -67,7 +88,12 @@ def function(
         options.setdefault("Timeout", math.ceil(TIMEOUT_S * PATIENCE))
     name = name or unique()
     lambda_.create_function(
-        FunctionName=name, Runtime=runtime, Handler=handler, Role=ROLE, Code={"ZipFile": package(code)}, **options
+        FunctionName=name,
+        Runtime=runtime,
+        Handler=handler,
+        Role=ROLE,
+        Code={"ZipFile": package(code, executable=executable)},
+        **options,
     )
     try:
         lambda_.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 30})

@@ -3,33 +3,49 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
+import socket
 import tempfile
 import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import pytest
 from tests.patience import PATIENCE
 
 from lambent.domain.egress import NOWHERE
-from lambent.launcher.build import build
+from lambent.launcher.build import FORK, build, build_fork
+from lambent.runtimes.staging import SOURCE
 from lambent.sandbox.choose import prepare
-from lambent.sandbox.port import Binding, Command, Exit, Image, Limits, Sandbox, SandboxDriver, SandboxError
+from lambent.sandbox.container import ContainerSandbox
+from lambent.sandbox.port import (
+    Binding,
+    Command,
+    Exit,
+    Image,
+    Limits,
+    Mount,
+    Sandbox,
+    SandboxDriver,
+    SandboxError,
+    Zygote,
+)
 from lambent.sandbox.spawner import BINARY, Spawner
 
 T = TypeVar("T")
 KINDS = ("container", "rootless", "confined", "process")
+ZYGOTE_LIMITS = Limits(memory_mb=512, cpu_vcpus=1.0, processes_max=64, descriptors_max=1024, tmp_mb=512)
 LIMITS = Limits(memory_mb=256, cpu_vcpus=1.0, processes_max=128, descriptors_max=1024, tmp_mb=512)
 CODE = "c0de" * 16
 LAYERS = "1a7e" * 16
 OTHER_USER = (65534, 65534)
 PYTHON = "/usr/bin/python3"
-GONE_S_MAX = 1.0 * PATIENCE
+GONE_S_MAX = 10.0 * PATIENCE
 WAIT_S_MAX = 20.0 * PATIENCE
 
 
@@ -71,6 +87,21 @@ def leftovers(place: Path, instance: str) -> Leftovers:
     return Leftovers(frozenset(processes), frozenset(mounts), frozenset(groups), frozenset(loops))
 
 
+def helpers(place: Path, instance: str, name: str, count: int) -> list[int]:
+    """The launcher's processes of this name, once there are so many: they take it when they have dropped what they don't need."""
+    until = time.monotonic() + WAIT_S_MAX
+    while True:
+        found = []
+        for pid in leftovers(place, instance).processes:
+            with suppress(FileNotFoundError):
+                if Path(f"/proc/{pid}/comm").read_text() == f"{name}\n":
+                    found.append(pid)
+        if len(found) == count:
+            return found
+        assert time.monotonic() < until, f"{len(found)} of {count} {name}"
+        time.sleep(0.01)
+
+
 def wait_until_gone(place: Path, instance: str, limit_s: float = GONE_S_MAX) -> Leftovers:
     """What is still there when nothing is, or when the time is over."""
     until = time.monotonic() + limit_s
@@ -90,6 +121,7 @@ class World:
         *,
         instance: str | None = None,
         new_loop: Callable[[], asyncio.AbstractEventLoop] | None = None,
+        mounts: tuple[Mount, ...] = (),
         **options: Any,
     ) -> None:
         self.kind = kind
@@ -102,7 +134,7 @@ class World:
             kind,
             instance=self.instance,
             packages_root=place / "packages",
-            images=(Image("base", ()),),
+            images=(Image("base", mounts),),
             state_dir=place / "state",
             run_as=OTHER_USER,
             binary=binary,
@@ -137,7 +169,8 @@ class World:
     async def start(self, sandbox: Sandbox, *argv: str, **options: Any) -> Started:
         ended: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
         env = {"PATH": "/usr/bin:/bin", **options.pop("env", {})}
-        command = Command(argv, env, options.pop("cwd", "/var/task"), options.pop("channel", None))
+        where = options.pop("cwd", "/var/task"), options.pop("channel", None)
+        command = Command(argv, env, *where, options.pop("label", "runtime"))
         log = await sandbox.start(command, ended.set_result)
         return Started(log, ended)
 
@@ -155,6 +188,107 @@ class World:
             self.run(self.driver.close())
         finally:
             self.runner.close()
+
+
+FORKED = """
+import json, os, sys
+sys.path.insert(0, "/var/runtime")
+from _lambent_runtime import zygote
+os.write(3, b"ready")
+zygote.serve("/var/runtime/lambent-fork")
+size = int.from_bytes(os.read(3, 4), "little")
+told = b""
+while len(told) < size:
+    told += os.read(3, size - len(told))
+told = json.loads(told)
+os.close(3)
+os.environ.clear()
+os.environ.update(told["env"])
+os.chdir(told["cwd"])
+argv = told["argv"]
+if argv[:4] != [sys.executable, "-I", "-S", "-c"]:
+    import signal
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # ignored by every Python, which does so for what it starts, too
+        signal.signal(number, signal.SIG_DFL)
+    os.execve(argv[0], argv, dict(os.environ))
+code, sys.argv[:] = argv[4], ["-c", *argv[5:]]
+for name in [name for name in globals() if name[:2] != "__" and name != "code"]:
+    del globals()[name]
+exec(compile(code, "<string>", "exec"), globals())
+"""
+"""What the zygote of a ForkedWorld runs: a copy becomes the program that it is told, without exec where it is Python."""
+
+
+class ForkedWorld(World):
+    """The container tier, with every program forked into its sandbox by a zygote instead of started there."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.zygote: Zygote | None = None
+        self._starting: asyncio.Future[tuple[Zygote, Started]] | None = None
+        self._started: Started | None = None
+        self._used: set[str] = set()
+
+    async def start(self, sandbox: Sandbox, *argv: str, **options: Any) -> Started:
+        if "channel" in options or sandbox.id in self._used:
+            return await super().start(sandbox, *argv, **options)
+        self._used.add(sandbox.id)
+        ended: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
+        ours, theirs = socket.socketpair()
+        told = {
+            "argv": argv,
+            "env": {"PATH": "/usr/bin:/bin", **options.get("env", {})},
+            "cwd": options.get("cwd", "/var/task"),
+        }
+        with ours:
+            forks = self.driver.forks
+            assert forks is not None
+            log = await forks.fork(await self.forker(), sandbox, theirs, ended.set_result, False)
+            programs = cast(ContainerSandbox, sandbox).programs
+            programs[options.get("label", "runtime")] = programs["runtime"]  # a copy is always the runtime
+            text = json.dumps(told).encode()
+            ours.sendall(len(text).to_bytes(4, "little") + text)
+        return Started(log, ended)
+
+    async def forker(self) -> Zygote:
+        """The one zygote of this world."""
+        if self._starting is None:
+            self._starting = asyncio.ensure_future(started_zygote(self, FORKED))
+        self.zygote, self._started = await self._starting
+        return self.zygote
+
+    def close(self) -> None:
+        super().close()
+        if self._started is not None:
+            os.close(self._started.log)
+
+    async def replace_zygote(self, code: str) -> None:
+        """From now on this program forks."""
+        zygote = await self.forker()
+        assert self._started is not None
+        os.close(self._started.log)
+        await zygote.destroy()
+        self._starting = asyncio.ensure_future(started_zygote(self, code))
+        await self.forker()
+
+    async def blank(self, limits: Limits = LIMITS) -> Sandbox:
+        await self.forker()
+        return await super().blank(limits)
+
+
+async def started_zygote(world: World, code: str) -> tuple[Zygote, Started]:
+    """A zygote that runs this Python program, once it has written `ready` to its channel."""
+    forks = world.driver.forks
+    assert forks is not None
+    zygote = await forks.create("base", ZYGOTE_LIMITS)
+    ours, theirs = socket.socketpair()
+    ended: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
+    log = await zygote.start(Command([PYTHON, "-I", "-S", "-c", code], {}, "/", theirs), ended.set_result)
+    with ours:
+        ours.setblocking(False)
+        if await asyncio.get_running_loop().sock_recv(ours, 64) != b"ready":
+            raise AssertionError((await ended, await Started(log, ended).read()))
+    return zygote, Started(log, ended)
 
 
 @dataclass
@@ -209,6 +343,11 @@ def made_place(binary: Path = BINARY) -> Iterator[Path]:
         if not binary.exists():
             build(binary)
         shutil.copy2(binary, place / "lambent-launcher")
+        fork = binary.with_name(FORK.name)
+        if not fork.exists():
+            build_fork(fork)
+        shutil.copytree(SOURCE / "python", place / "runtime")
+        shutil.copy2(fork, place / "runtime" / FORK.name)
         yield place
     finally:
         shutil.rmtree(place)
@@ -216,11 +355,18 @@ def made_place(binary: Path = BINARY) -> Iterator[Path]:
 
 @contextmanager
 def made_world(kind: str, binary: Path = BINARY, **options: Any) -> Iterator[World]:
-    """A world whose end is checked: nothing of it is left. Skips, with the reason, where the tier does not work."""
+    """A world whose end is checked: nothing of it is left. Skips, with the reason, where the tier does not work, unless
+    LAMBENT_TEST_TIERS names it as one that has to."""
     with made_place(binary) as place:
         try:
-            world = World(kind, place, place / "lambent-launcher", **options)
+            if kind == "forked":
+                mounts = (Mount(str(place / "runtime"), "/var/runtime"),)
+                world: World = ForkedWorld("container", place, place / "lambent-launcher", mounts=mounts, **options)
+            else:
+                world = World(kind, place, place / "lambent-launcher", **options)
         except SandboxError as error:
+            if ("container" if kind == "forked" else kind) in os.environ.get("LAMBENT_TEST_TIERS", "").split():
+                raise
             pytest.skip(f"the {kind} tier does not work here: {error}")
         try:
             yield world

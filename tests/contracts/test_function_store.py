@@ -316,4 +316,5 @@ def anything(chance: random.Random, ref: FunctionRef) -> Function:
         reserved=chance.choice((None, None, 0, 5)),
         provisioned=chance.choice(({}, {}, {"1": Provisioned(3, 4)})),
         code_signing_arn=chance.choice((None, "arn:csc")),
+        urls={key: Url(f"{chance.randrange(10**9):032}", "NONE", 1) for key in ("", "live")[: chance.randrange(3)]},
     )

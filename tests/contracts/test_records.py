@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from lambent.domain.limits import STREAM_FREE_BYTES
 from lambent.telemetry.attempt import Attempt, AttemptPart, InitRecord, Origin, Record, UserEvents
 from lambent.telemetry.index import DAY_MS, Usage
 from lambent.telemetry.records import MemoryRecords, Records, Retention
@@ -116,6 +117,19 @@ def test_the_ledger_is_exact_over_segments_and_days(records: Records) -> None:
         ephemeral_mb_ms=517 * 512,
     )
     assert usage["123456789012", "us-east-1", "bye", "$LATEST", "arm64", day + 1] == Usage(1, 3, 2, 256, 0, 0, 1, 1)
+
+
+def test_streamed_bytes_are_counted_where_a_response_was_streamed(records: Records) -> None:
+    of = origin()
+    for size in (STREAM_FREE_BYTES, STREAM_FREE_BYTES + 7, STREAM_FREE_BYTES + 50_000_000):
+        for is_streamed in (True, False):
+            records.append(attempt(of, produced_bytes=size, is_streamed=is_streamed))
+    (usage,) = records.usage().values()
+    assert usage.streamed_bytes == 50_000_007
+    assert [(one.produced_bytes, one.is_streamed) for one in everything(records) if isinstance(one, Attempt)][:2] == [
+        (STREAM_FREE_BYTES, True),
+        (STREAM_FREE_BYTES, False),
+    ]
 
 
 def test_dropping_segments_frees_room_and_keeps_the_bill(records: Records) -> None:

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import pytest
 import uvloop
-from tests.contracts.sandbox_world import CODE, KINDS, LAYERS, LIMITS, PYTHON, World, lines, made_world
+from tests.contracts.sandbox_world import CODE, KINDS, LAYERS, LIMITS, PYTHON, ForkedWorld, World, lines, made_world
 
 from lambent.sandbox.port import Binding, Command, Exit, SandboxError
 
@@ -20,7 +20,7 @@ LOOPS = {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}
 """The product runs on uvloop where it is installed; the drivers must not need it."""
 
 
-@pytest.fixture(params=[(kind, loop) for kind in KINDS for loop in LOOPS], ids="-".join)
+@pytest.fixture(params=[*((kind, loop) for kind in KINDS for loop in LOOPS), ("forked", "uvloop")], ids="-".join)
 def world(request: pytest.FixtureRequest) -> Iterator[World]:
     kind, loop = request.param
     with made_world(kind, new_loop=LOOPS[loop]) as made:
@@ -65,6 +65,9 @@ def test_a_signal_is_reported_as_such(world: World) -> None:
 
 
 def test_a_failed_exec_is_an_exit_with_its_errno(world: World) -> None:
+    if isinstance(world, ForkedWorld):
+        pytest.skip("a copy is not executed")
+
     async def body() -> None:
         ended, _ = await world.output(await world.bound(), "/no/such/program")
         assert ended.error == errno.ENOENT
@@ -314,3 +317,77 @@ def test_too_large_a_command_is_refused(world: World) -> None:
 
 def test_the_packages_stay_as_they_were(world: World) -> None:
     assert (world.place / "packages" / CODE / "tree" / "code.txt").read_text() == "the code\n"
+
+
+def test_a_signal_reaches_one_of_several_programs(world: World) -> None:
+    """What it started hears it too; the other program goes on, a third may start."""
+    code = (
+        "import os, signal, sys, time\n"
+        "child = os.fork()\n"
+        "def heard(number, _):\n"
+        "    os.write(1, b'%s heard %d\\n' % (b'child' if child == 0 else b'leader', number))\n"
+        "    if child: os.waitpid(child, 0)\n"
+        "    os._exit(7)\n"
+        "signal.signal(signal.SIGTERM, heard)\n"
+        "print('up', flush=True)\n"
+        "while True: time.sleep(0.01)\n"
+    )
+
+    async def body() -> None:
+        sandbox = await world.bound()
+        one = await world.start(sandbox, PYTHON, "-I", "-S", "-c", code, label="one")
+        two = await world.start(sandbox, PYTHON, "-I", "-S", "-c", code, label="two")
+        assert lines(await one.read(until=b"up\nup\n")) == ["up", "up"]
+        await two.read(until=b"up\nup\n")
+        await sandbox.signal("one", signal.SIGTERM)
+        assert sorted(lines(await one.read())) == ["child heard 15", "leader heard 15"]
+        assert await one.ended == Exit(7, None, False)
+        await sandbox.signal("one", signal.SIGKILL)
+        await sandbox.signal("nobody", signal.SIGKILL)
+        ended, text = await world.output(sandbox, "/bin/echo", "still here")
+        assert (ended, text) == (Exit(0, None, False), "still here\n")
+        assert not two.ended.done()
+        await sandbox.signal("two", signal.SIGKILL)
+        assert await two.ended == Exit(None, signal.SIGKILL, False)
+        await two.read()
+
+    world.run(body())
+
+
+def test_a_signal_reaches_a_frozen_program(world: World) -> None:
+    async def body() -> None:
+        sandbox = await world.bound()
+        started = await world.start(sandbox, "/bin/sleep", "60", label="sleeper")
+        await sandbox.freeze()
+        await sandbox.signal("sleeper", signal.SIGTERM)
+        assert await started.ended == Exit(None, signal.SIGTERM, False)
+        await started.read()
+
+    world.run(body())
+
+
+def test_a_signal_reaches_a_program_that_has_only_just_been_forked(world: World) -> None:
+    """It may not be the function's user yet, nor have a group of its own, nor have begun."""
+
+    async def body() -> None:
+        sandbox = await world.bound()
+        for _ in range(60):
+            started = await world.start(sandbox, "/bin/sleep", "60", label="sleeper")
+            await sandbox.signal("sleeper", signal.SIGTERM)
+            assert await started.ended == Exit(None, signal.SIGTERM, False)
+            await started.read()
+
+    world.run(body())
+
+
+def test_a_reset_ends_all_programs(world: World) -> None:
+    async def body() -> None:
+        sandbox = await world.bound()
+        started = [await world.start(sandbox, "/bin/sleep", "60", label=label) for label in ("one", "two")]
+        await sandbox.reset()
+        assert [(await one.ended).signal for one in started] == [signal.SIGKILL] * 2
+        assert [await one.read() for one in started] == ["", ""]
+        ended, _ = await world.output(sandbox, "/bin/true")
+        assert ended.status == 0
+
+    world.run(body())

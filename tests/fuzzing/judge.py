@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from botocore.eventstream import EventStreamBuffer, ParserError
 from botocore.model import OperationModel, ServiceModel, Shape
 
 from .calls import Call
@@ -32,7 +33,7 @@ COMMON_CODES = frozenset(
 """Codes that answers carry although an operation's model does not list them."""
 UNKNOWN = frozenset({"UnknownOperationException"})
 """What a bent path or method may be answered with."""
-NOT_SERVED = re.compile(r"DurableExecution|CapacityProvider|FunctionScalingConfig|InvokeWithResponseStream|SendDurable")
+NOT_SERVED = re.compile(r"DurableExecution|CapacityProvider|FunctionScalingConfig|SendDurable")
 """Operations that answer 501 for now."""
 REAL_STATUS = {"DeleteFunction": (204,)}
 INVOKES = frozenset({"Invoke", "InvokeAsync", "InvokeWithResponseStream"})
@@ -85,6 +86,8 @@ class Judge:
                     for shape in self._model.operation_model(name).error_shapes
                 }
             yield from self._error(call, model, reply, codes)
+        elif call.operation == "InvokeWithResponseStream" and not bent and reply.status == 200:
+            yield from self._stream(reply)
         elif bent or call.operation in INVOKES:
             return  # what it turned into is not known; a function's own answer is its own
         else:
@@ -119,6 +122,17 @@ class Judge:
                     yield f"{code} has {messages}, its model {list(shape.members)}"
         if len(reply.body) > 70_000:
             yield f"an error of {len(reply.body)} bytes"
+
+    def _stream(self, reply: Reply) -> Iterator[str]:
+        buffer = EventStreamBuffer()
+        buffer.add_data(reply.body)
+        try:
+            types = [message.headers.get(":event-type") for message in buffer]
+        except ParserError as error:
+            yield f"not an event stream, {error}: {reply.body[:300]!r}"
+            return
+        if buffer._data or types[-1:] != ["InvokeComplete"] or set(types[:-1]) - {"PayloadChunk"}:
+            yield f"a stream of {types}, with {len(buffer._data)} bytes left over"
 
     def _success(self, model: OperationModel, reply: Reply) -> Iterator[str]:
         wanted = REAL_STATUS.get(model.name, (model.http.get("responseCode", 200),))

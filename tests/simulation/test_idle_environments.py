@@ -13,6 +13,7 @@ from collections import Counter
 
 import pytest
 from tests.unit.environments.provisioning_world import ProvisionedWorld, play
+from tests.unit.environments.test_keeping import uses
 
 from lambent.environments import service
 from lambent.environments.environment import Environment
@@ -71,7 +72,7 @@ def run(seed: int, **limits: float) -> Arm:
             arm.cold[version] += world.environments.cold_starts - before
             (environment,) = busy
             world.answer(environment)
-            environment.peak_mb = PEAKS_MB[version]  # the sandboxes are none, and use nothing
+            uses(world, environment, PEAKS_MB[version])
             await asyncio.sleep(service.SWEEP_EVERY_S)
             arm.held_mb_max = max(arm.held_mb_max, sum(map(held_mb, world.environments.all())))
 

@@ -158,6 +158,24 @@ def test_ls_and_rm(lambent: Lambent, hello: str) -> None:
     assert gone.stderr.endswith("(ResourceNotFoundException)\n")
 
 
+def test_ls_tells_each_functions_state(lambent: Lambent, hello: str) -> None:
+    """The service's own list leaves states out."""
+    failed = f"{hello[:50]}-failed"
+    lambent("deploy", str(EXAMPLES / "python-hello"), "--name", failed, "--runtime", "ruby3.3", "--handler", "a.b")
+    rows = {row.split()[0]: row.split()[-1] for row in lambent("ls").stdout.splitlines()}
+    listed = {function["FunctionName"]: function for function in json.loads(lambent("ls", "--json").stdout)}
+    lambent("rm", failed)
+    assert (rows[hello], rows[failed]) == ("Active", "Failed")
+    assert "run Ruby from provided.al2023" in listed[failed]["StateReason"]
+
+
+def test_a_payload_that_is_no_json_is_one_sentence(lambent: Lambent, hello: str) -> None:
+    """The service's words, which have two lines."""
+    done = lambent("invoke", hello, "--payload", "{bad")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+    assert "Could not parse payload into json" in done.stderr
+
+
 def test_an_unknown_function_is_one_sentence(lambent: Lambent) -> None:
     for command in ("invoke", "logs"):
         done = lambent(command, "cli-nobody")
@@ -175,6 +193,6 @@ def test_a_shell_completes_names_from_the_server(lambent: Lambent, hello: str) -
 def test_doctor_builds_a_sandbox_and_leaves_nothing(lambent: Lambent, tmp_path: Path) -> None:
     done = lambent("doctor", "--data-dir", str(tmp_path / "none"), "--json")
     findings = {one["what"]: one for one in json.loads(done.stdout)["findings"]}
-    assert set(findings) == {"launcher", "isolation", "network", "runtimes", "data"}
+    assert set(findings) == {"launcher", "isolation", "network", "runtimes", "data", "snapstart"}
     assert findings["isolation"]["words"].partition(":")[0] in ("container", "rootless", "process")
     assert not (tmp_path / "none").exists()

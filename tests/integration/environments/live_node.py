@@ -30,7 +30,7 @@ from lambent.settings import LimitSettings, ServerSettings, Settings
 from lambent.stores.datadir import open_data_directory
 
 T = TypeVar("T")
-SEEN_LIMIT_S = 20.0
+SEEN_LIMIT_S = 60.0
 LIMITS = EnvironmentLimits(environments_max=16, idle_timeout_s=600.0)
 
 
@@ -100,10 +100,19 @@ class LiveNode:
 
 @contextmanager
 def live_node(
-    limits: EnvironmentLimits = LIMITS, *, tier: str | None = None, account_concurrency: int = 1_000
+    limits: EnvironmentLimits = LIMITS,
+    *,
+    tier: str | None = None,
+    account_concurrency: int = 1_000,
+    again: Path | None = None,
+    stock: Callable[[Path], None] = lambda runtimes: None,
 ) -> Iterator[LiveNode]:
-    """Run a node for the length of the block; tier None: the best of this machine."""
-    base = Path(tempfile.mkdtemp(prefix="lambent-node-"))
+    """Run a node for the length of the block; tier None: the best of this machine.
+
+    again: a directory in which one has run before, or is to run again; the caller removes it. stock: puts what was added
+    into the directory of runtimes, before it is looked at.
+    """
+    base = again or Path(tempfile.mkdtemp(prefix="lambent-node-"))
     base.chmod(0o755)
     settings = Settings(
         server=ServerSettings(data_dir=base / "data"),
@@ -111,9 +120,8 @@ def live_node(
     )
     try:
         with open_data_directory(base / "data") as data:
-            runtimes = asyncio.run(
-                discover(Places(os.environ.get("PATH", ""), Path.home(), data.runtimes), data.runtimes)
-            )
+            stock(data.runtimes)
+            runtimes = discover(Places(os.environ.get("PATH", ""), Path.home(), data.runtimes), data.runtimes)
             driver = choose.prepare(
                 tier,
                 instance=data.instance,
@@ -163,4 +171,5 @@ def live_node(
             if broken:
                 raise broken[0]
     finally:
-        shutil.rmtree(base)
+        if again is None:
+            shutil.rmtree(base)

@@ -67,7 +67,7 @@ def test_a_reset_keeps_tmp_and_the_stream_and_nothing_else(node: LiveNode, event
         broken_tail, broken = breaking.result()
         seen(lambda: [e.state for e in node.environments()] == [State.IDLE])
         tail, (second, kept) = node.tail(name)
-        warm_tail, (third, _) = node.tail(name)
+        _, (third, _) = node.tail(name)
         log, streams = node.log(name), node.streams(name)
         assert not sleepers(node)
     assert broken["errorType"] == error_type
@@ -77,8 +77,6 @@ def test_a_reset_keeps_tmp_and_the_stream_and_nothing_else(node: LiveNode, event
     assert len(streams) == 1
     assert sum(line.startswith("INIT_START") for line in log) == 1
     assert "Init Duration" not in tail
-    cold_ms, warm_ms = (float(re.search(r"\tDuration: ([\d.]+) ms", t)[1]) for t in (tail, warm_tail))  # type: ignore[index]
-    assert cold_ms > warm_ms
 
 
 def test_a_runtime_that_dies_while_idle_is_replaced_within_the_environment(node: LiveNode) -> None:
@@ -115,8 +113,9 @@ def test_a_sandbox_killed_from_outside_is_replaced(node: LiveNode, moment: str) 
         os.kill(first, signal.SIGKILL)
         if running is not None:
             assert running.result()[1]["errorType"] == "Runtime.ExitError"
-        seen(lambda: environment not in node.environments() or not environment.is_warm)
-        assert node.invoke(name, 0)[1] == 0
+        # An idle one may be frozen, and then dies (control groups of version 1) when the next invocation thaws it.
+        seen(lambda: node.invoke(name, 0)[1] == 0)
+        assert environment not in node.environments() or environment.is_warm
 
 
 def test_background_work_is_frozen_between_invocations_and_goes_on_afterwards(node: LiveNode) -> None:
@@ -143,13 +142,13 @@ def handler(event, context):
     with function(node.lambda_, code) as name:
         node.invoke(name)
         (environment,) = node.environments()
-        seen(lambda: environment.is_frozen and environment._freezing is None)
+        seen(lambda: environment.is_frozen and environment.runtime.freezing is None)
         runtime = _runtime_of(node)
         before = _switches(runtime)
         time.sleep(0.1)  # the one observable of a frozen process is that nothing happens
         assert _switches(runtime) == before
         first = node.invoke(name, 0.3)[1]
-        seen(lambda: environment.is_frozen and environment._freezing is None)
+        seen(lambda: environment.is_frozen and environment.runtime.freezing is None)
         assert node.invoke(name)[1] >= first > 50, "the thread goes on while an invocation runs"
         assert any(line.startswith("background") for line in node.log(name))
 

@@ -39,16 +39,22 @@ export const handler = async (event, context) => ({
 """
 
 
-@pytest.fixture(scope="module")
-def node() -> Iterator[LiveNode]:
-    with live_node(WAITING, tier="container" if os.geteuid() == 0 else None) as node:
+@pytest.fixture(scope="module", params=["copies", "programs"])
+def node(request: pytest.FixtureRequest) -> Iterator[LiveNode]:
+    """What waits for Python functions is a zygote's copies, or programs of their own."""
+    limits = replace(WAITING, has_zygotes=request.param == "copies")
+    with live_node(limits, tier="container" if os.geteuid() == 0 else None) as node:
         if not node.on_loop(lambda: blanks(node)._waiting_max):
             pytest.skip("this tier can't mount code under a running program: no memory control group")
+        if limits.has_zygotes and not node.on_loop(lambda: blanks(node).zygotes is not None):
+            pytest.skip("this tier has no zygotes")
+        with function(node.lambda_, "def handler(event, context):\n    return event\n") as name:
+            node.invoke(name, {})  # from then on there are some for whoever comes, also for a test that runs alone
         yield node
 
 
 def blanks(node: LiveNode) -> Blanks:
-    return node.node.environments._blanks
+    return node.node.environments.blanks
 
 
 def waiting(node: LiveNode, image: str) -> int:

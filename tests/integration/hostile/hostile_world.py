@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 ANSWER_LIMIT_S = 30.0
-RECOVERY_LIMIT_S = 20.0
+RECOVERY_LIMIT_S = 60.0
 GROWTH_KB_MAX = 48 * 1_024
 """Resident memory that may stay after an attack: allocators keep pages, leaks keep growing."""
 AUTHORIZATION = (
@@ -82,12 +82,19 @@ def exchange(url: str, data: bytes, *, half_close: bool = False, limit_s: float 
         return answer
 
 
+FREEZERS = ("/freezer.state", "/cgroup.freeze")
+"""Opened when an environment is frozen for the first time, a moment after its last invocation, and kept: whether the witness's
+was before or after something else says nothing about that."""
+
+
 def descriptors(pid: int) -> list[str]:
-    """What a process holds open, by kind: the numbers of sockets and pipes say nothing and are left out."""
+    """What a process holds open, by kind: the numbers of sockets and pipes say nothing and are left out, freezers too."""
     found = []
     for entry in os.listdir(f"/proc/{pid}/fd"):
         with suppress(FileNotFoundError):
-            found.append(os.readlink(f"/proc/{pid}/fd/{entry}").partition("[")[0])
+            place = os.readlink(f"/proc/{pid}/fd/{entry}")
+            if not place.endswith(FREEZERS):
+                found.append(place.partition("[")[0])
     return sorted(found)
 
 
@@ -120,11 +127,12 @@ def unharmed(server: Any, witness: str) -> Iterator[None]:
     found = health(server.url)
     assert (found["status"], found["in_flight"]) == ("ok", 0)
     deadline = time.monotonic() + RECOVERY_LIMIT_S
-    while len(descriptors(pid)) > len(before) and time.monotonic() < deadline:
+    while len(after := descriptors(pid)) > len(before) and time.monotonic() < deadline:
         time.sleep(0.02)  # that the server has closed what clients left has no event a test could see
-    after = descriptors(pid)
     assert len(after) <= len(before), list((Counter(after) - Counter(before)).items())
-    assert resident_kb(pid) - before_kb <= GROWTH_KB_MAX
+    while (grown_kb := resident_kb(pid) - before_kb) > GROWTH_KB_MAX and time.monotonic() < deadline:
+        time.sleep(0.1)  # what large bodies took is given back when none has come for a while
+    assert grown_kb <= GROWTH_KB_MAX
 
 
 def faults(server: Any) -> list[str]:

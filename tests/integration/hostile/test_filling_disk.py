@@ -8,7 +8,7 @@ import os
 import subprocess
 import time
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from tests.integration.hostile.conftest import SPARING, WITNESS, deploy_witness
 from tests.integration.hostile.hostile_world import Reply, call, health, invoke
 from tests.support import ROLE, client, package
 
-NOTICE_LIMIT_S = 5.0
+NOTICE_LIMIT_S = 20.0
 DISK_MB, LOW_WATER_MB = 96, 32
 INVOKE = f"/2015-03-31/functions/{WITNESS}/invocations"
 
@@ -67,6 +67,19 @@ def fill_to_the_last_block(filler: Path) -> None:
                 raise
 
 
+def until_refused(disk: Path, filler: Path, ask: Callable[[], Reply]) -> Reply:
+    """The answer of a server below its low-water mark: idle environments give room back meanwhile, which is taken again."""
+    deadline = time.monotonic() + NOTICE_LIMIT_S
+    while True:
+        free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize - (LOW_WATER_MB // 2) * 1_048_576
+        if free > 0:
+            with filler.open("ab") as out:
+                os.posix_fallocate(out.fileno(), out.tell(), free)
+        answer = ask()
+        if answer.status >= 500 or time.monotonic() > deadline:
+            return answer
+
+
 def send_event(url: str, *, until: int) -> Reply:
     """Send an event until the answer has this status: the server looks at the disk once in a second."""
     deadline = time.monotonic() + NOTICE_LIMIT_S
@@ -83,15 +96,13 @@ def test_a_disk_that_fills_up(cramped: RunningServer, small_disk: Path) -> None:
     made.close()
     assert invoke(cramped.url, WITNESS).status == 200
     filler = small_disk / "filler"
-    free = os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize
-    with filler.open("wb") as out:
-        os.posix_fallocate(out.fileno(), 0, free - (LOW_WATER_MB // 2) * 1_048_576)
-
-    refused = create(cramped.url, "no-room")
+    names = [f"no-room-{number}" for number in range(1_000)]
+    refused = until_refused(small_disk, filler, lambda: create(cramped.url, names.pop()))
     assert (refused.status, refused.code, refused.document["Type"]) == (500, "ServiceException", "Service")
     assert "disk" in (refused.message or "")
-    assert call(cramped.url, "GET", "/2015-03-31/functions/no-room").status == 404
-    event = call(cramped.url, "POST", INVOKE, b"{}", {"X-Amz-Invocation-Type": "Event"})
+    assert call(cramped.url, "GET", f"/2015-03-31/functions/no-room-{len(names)}").status == 404
+    headers = {"X-Amz-Invocation-Type": "Event"}
+    event = until_refused(small_disk, filler, lambda: call(cramped.url, "POST", INVOKE, b"{}", headers))
     assert (event.status, event.code) == (500, "ServiceException"), (
         "an event is accepted when it is safe, or not at all"
     )
@@ -105,5 +116,8 @@ def test_a_disk_that_fills_up(cramped: RunningServer, small_disk: Path) -> None:
 
     filler.unlink()
     assert create(cramped.url, "room-again").status == 201
-    assert invoke(cramped.url, WITNESS).body == b'"well"'
+    deadline = time.monotonic() + NOTICE_LIMIT_S
+    while (answer := invoke(cramped.url, WITNESS)).status == 500 and time.monotonic() < deadline:
+        assert answer.code == "ServiceException"  # a disk that failed is tried again after a second
+    assert answer.body == b'"well"', answer
     assert send_event(cramped.url, until=202).body == b""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 from tests.integration.http.http_world import World
@@ -257,9 +257,10 @@ def test_a_streamed_body_is_held_back_by_its_sink(run: Run) -> None:
         exchanges: list[Exchange] = []
 
         class Sink:
-            def data(self, data: bytes) -> None:
-                got.append(data)
-                if len(got) == 1:
+            def data(self, pieces: Sequence[bytes]) -> None:
+                was_empty = not got
+                got.extend(pieces)
+                if was_empty:
                     exchanges[0].pause_body()
                     started.set()
 

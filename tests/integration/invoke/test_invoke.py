@@ -112,7 +112,7 @@ def handler(event, context):
         "errorType": "Sandbox.Timedout",
         "errorMessage": f"RequestId: {request_id} Error: Task timed out after {timeout_s}.00 seconds",
     }
-    assert 0.9 * timeout_s < took_s < 3 * timeout_s
+    assert 0.9 * timeout_s < took_s < 20 * timeout_s
     assert "Status: timeout" in base64.b64decode(answer["LogResult"]).decode()
     assert after == "still here"
 

@@ -68,8 +68,9 @@ def relay_of(world: World) -> int:
         assert time.monotonic() < until, "there is no relay"
 
 
-AT_REST = 5
-"""The spawner's, the routing table's, three of the one sandbox."""
+OF_A_SANDBOX = 3
+AT_REST = 2 + OF_A_SANDBOX
+"""The spawner's, the routing table's, those of the one sandbox."""
 
 
 def connections(world: World) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -10,14 +12,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from inside_programs import AT_REST, answers, connections, said, sandbox_of, until_left
+from inside_programs import AT_REST, OF_A_SANDBOX, answers, connections, relay_of, said, sandbox_of, until_left
 from outside_world import ECHO, SILENT, Outside
-from tests.contracts.sandbox_world import PYTHON, World
+from tests.contracts.sandbox_world import PYTHON, WAIT_S_MAX, World
 
 from lambent.domain.egress import LISTED, Egress, function_layer
 from lambent.launcher.build import BuildError, build
 
 Make = Callable[..., World]
+PASSING = 200
+"""Two orders each: more than the kernel takes between two processes by itself, some 280."""
 
 
 @pytest.fixture(scope="module")
@@ -121,12 +125,12 @@ say("asked")
 
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as deaf:
         deaf.bind(("127.0.0.1", 0))
-        deaf.settimeout(0.3)
+        deaf.settimeout(1)
         found = Settings(resolvers=resolvers(f"127.0.0.1:{deaf.getsockname()[1]}"))
         with made_world("container", outside=found) as made:
             made.egress = Egress(Layer(OUTBOUND), Layer(OUTBOUND))
             assert answers(made, code) == ["asked"]
-            count, until = 0, time.monotonic() + 2
+            count, until = 0, time.monotonic() + 10
             while time.monotonic() < until:
                 try:
                     deaf.recv(512)
@@ -154,3 +158,32 @@ say(attempt(sys.argv[1], 8080))
     made = world(binary=short)
     policy = Egress(made.egress.server, function_layer(LISTED, f"x.example, {machine.four}"))
     assert answers(made, code, machine.four, policy=policy)[1:] == ["GOT"]
+
+
+def test_a_relay_that_stands_still_holds_up_nobody(world: Make, machine: Outside) -> None:
+    """More sandboxes come and go than its queue has room for, with a way out each. When it goes on, it hears of those that
+    are there, and of those only: what it holds of the others is closed."""
+    made = world(disk_tmp=False)
+
+    async def body() -> None:
+        echo = "say(attempt(sys.argv[1], int(sys.argv[2])))"
+        first = await sandbox_of(made)
+        assert await said(made, first, echo, machine.four, ECHO) == ["GOT"]
+        await until_left(made, AT_REST)
+        relay = relay_of(made)
+        os.kill(relay, signal.SIGSTOP)
+        try:
+            for _ in range(PASSING):
+                await (await sandbox_of(made)).destroy()
+            there = [await sandbox_of(made) for _ in range(2)]
+            await first.destroy()
+        finally:
+            os.kill(relay, signal.SIGCONT)
+        for sandbox in there:
+            assert await said(made, sandbox, echo, machine.four, ECHO) == ["GOT"]
+
+    made.run(body())
+    until = time.monotonic() + 3 * WAIT_S_MAX  # it is nobody's hurry, on a busy machine
+    while connections(made) != AT_REST + OF_A_SANDBOX:
+        assert time.monotonic() < until, "it holds what sandboxes have left"
+        time.sleep(0.01)

@@ -21,7 +21,7 @@ from tests.conftest import RunningServer
 from tests.support import client
 
 T = TypeVar("T")
-SEEN_LIMIT_S = 20.0
+SEEN_LIMIT_S = 60.0
 
 
 def seen(what: Callable[[], T], limit_s: float = SEEN_LIMIT_S) -> T:

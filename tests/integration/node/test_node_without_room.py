@@ -63,6 +63,16 @@ def ended(call: Callable[[], Any]) -> Any:
     return None
 
 
+def refused(disk: Path, call: Callable[[], Any]) -> Any:
+    """The error of a call on a disk that is full, as soon as it is."""
+
+    def look() -> Any:
+        fill(disk)
+        return ended(call)
+
+    return seen(look)
+
+
 def assert_ours(answer: Any) -> None:
     assert answer["ResponseMetadata"]["HTTPStatusCode"] == 500, answer
     assert answer["Error"]["Code"] == "ServiceException"
@@ -73,12 +83,12 @@ def test_a_full_disk_refuses_and_room_accepts_again(cramped: RunningServer, smal
         tails = [clients.tail(name, 1)[0]]
         ballast = fill(small_disk)
         try:
-            # The last page of a file may have room for some more records.
-            assert_ours(seen(lambda: ended(lambda: tails.append(clients.tail(name, 2)[0]))))
-            assert_ours(ended(lambda: clients.invoke(name, 2)))
-            assert_ours(seen(lambda: ended(lambda: clients.event(name, 3))))
+            # The last page of a file may have room for some more records, and idle environments give room back.
+            assert_ours(refused(small_disk, lambda: tails.append(clients.tail(name, 2)[0])))
+            assert_ours(refused(small_disk, lambda: clients.invoke(name, 2)))
+            assert_ours(refused(small_disk, lambda: clients.event(name, 3)))
             new = dict(clients.lambda_.get_function_configuration(FunctionName=name))
-            refused = ended(
+            refusal = ended(
                 lambda: clients.lambda_.create_function(
                     FunctionName=f"{name}-2",
                     Runtime=new["Runtime"],
@@ -87,7 +97,7 @@ def test_a_full_disk_refuses_and_room_accepts_again(cramped: RunningServer, smal
                     Code={"ZipFile": package({"app.py": ECHO + "# new"})},
                 )
             )
-            assert_ours(refused)
+            assert_ours(refusal)
             with urllib.request.urlopen(f"{cramped.url}/_lambent/health", timeout=10) as health:
                 assert health.status == 200
         finally:
@@ -126,3 +136,45 @@ def test_a_full_disk_does_not_keep_a_server_from_ending(small_disk: Path) -> Non
         log = clients.log(name)
         assert all(line in log for line in tail.splitlines(keepends=True))
     assert server.stop() == 0, server.log.read_text()
+
+
+GREEDY = """
+import os
+def handler(event, context):
+    try:
+        with open("/tmp/much", "wb", buffering=0) as out:
+            for _ in range(event):
+                out.write(b"x" * 1_048_576)
+            os.fsync(out.fileno())
+    except OSError as error:
+        return error.strerror
+    return "written"
+"""
+
+
+def test_a_function_that_fills_the_disk_through_its_tmp_is_told_and_the_server_lives(
+    cramped: RunningServer, small_disk: Path
+) -> None:
+    """`/tmp` promises 512 MB and is made when it is used: the data directory's disk may have less."""
+    with (
+        Clients(cramped) as clients,
+        function(clients.lambda_, GREEDY, Timeout=120, MemorySize=512) as greedy,
+        function(clients.lambda_, ECHO) as other,
+    ):
+        if cramped.tier != "container":
+            pytest.skip(f"the {cramped.tier} tier has no /tmp of its own on the disk")
+        assert clients.invoke(greedy, 5)[1] == "written"
+        assert clients.invoke(other, 1)[1] == 1
+        told: list[str] = []
+        refusal = ended(lambda: told.append(clients.invoke(greedy, 200)[1]))
+        if refusal is None:
+            assert told[0] in ("Input/output error", "No space left on device", "Read-only file system")
+        else:  # not even its record had room any more: the last page of the file was full, too
+            assert_ours(refusal)
+            assert "no room for the records" in refusal["Error"]["Message"]
+        with urllib.request.urlopen(f"{cramped.url}/_lambent/health", timeout=10) as health:
+            assert health.status == 200
+        # Nobody uses it now: it goes, its disc with it, and there is room again.
+        seen(lambda: os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize > 16 * 1_048_576)
+        assert seen(lambda: ended(lambda: clients.invoke(other, 2)) is None)
+        assert clients.invoke(greedy, 5)[1] == "written"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
-from lambent.environments.channel import RuntimeEvent
+from lambent.environments.channel import Piece, RuntimeEvent
 
 
 def an_event(request_id: str = "id-1", body: bytes = b'{"a":1}', **changes: Any) -> RuntimeEvent:
@@ -26,6 +27,8 @@ class RememberingSink:
 
     def __init__(self) -> None:
         self.calls: list[Any] = []
+        self.streamed_bytes = 0
+        self.stream_bytes_max = 1 << 30
         self._changed = asyncio.Event()
 
     def _note(self, *call: Any) -> None:
@@ -56,6 +59,21 @@ class RememberingSink:
 
     def response_refused(self, request_id: str, error_type: str) -> None:
         self._note("response_refused", request_id, error_type)
+
+    def stream_started(self, request_id: str, content_type: str) -> None:
+        self._note("stream_started", request_id, content_type)
+
+    def streamed(self, pieces: Sequence[Piece], size: int) -> bool:
+        assert sum(map(len, pieces)) == size
+        self.streamed_bytes += size
+        self._note("streamed", *map(bytes, pieces))
+        return self.streamed_bytes <= self.stream_bytes_max
+
+    def stream_ended(self) -> None:
+        self._note("stream_ended")
+
+    def stream_failed(self, error_type: str, body: bytes) -> None:
+        self._note("stream_failed", error_type, body)
 
     def gone(self) -> None:
         self._note("gone")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 import socket
 from collections.abc import Awaitable, Callable
@@ -42,10 +41,10 @@ class Platform:
 class Place:
     """A door on a listener of the loopback, a channel, and clients."""
 
-    def __init__(self) -> None:
+    def __init__(self, credentials: Callable[[str], bytes | None] | None = None) -> None:
         listener = socket.create_server(("127.0.0.1", 0))
         self.address = listener.getsockname()
-        self.door = SandboxDoor(Platform(), ORIGIN)
+        self.door = SandboxDoor(Platform(), ORIGIN, credentials=credentials)
         clock = ManualClock()
         self.door.start(listener, clock, Reaper(clock, 3_600.0))
         self.clients: list[Client] = []
@@ -256,39 +255,6 @@ def test_truncated_responses(on_loop: OnLoop) -> None:
     on_loop(scenario)
 
 
-def test_streamed_responses_are_collected(on_loop: OnLoop) -> None:
-    async def scenario() -> None:
-        head = (
-            b"POST %binvocation/id-1/response HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n"
-            b"Lambda-Runtime-Function-Response-Mode: %b\r\n"
-            b"Trailer: Lambda-Runtime-Function-Error-Type, Lambda-Runtime-Function-Error-Body\r\n\r\n"
-        )
-        async with Place() as place:
-            client, _ = await running(place)
-            client.send(head % (API, b"streaming") + b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n")
-            assert (await client.reply())[0] == 202
-            assert place.sink.calls[-1] == ("response", "id-1", "application/octet-stream", b"abcde")
-            client, _ = await running(place)
-            client.send(
-                head % (API, b"streaming")
-                + b"3\r\nabc\r\n0\r\nLambda-Runtime-Function-Error-Type: Runtime.Midway\r\n"
-                + b"Lambda-Runtime-Function-Error-Body: %b\r\n\r\n" % base64.b64encode(b'{"errorMessage":"m"}')
-            )
-            assert (await client.reply())[0] == 202
-            assert place.sink.calls[-1] == ("error", "id-1", "Runtime.Midway", b'{"errorMessage":"m"}')
-            client, _ = await running(place)
-            client.send(head % (API, b"buffered") + b"0\r\n\r\n")
-            assert error_of(await client.reply()) == (
-                400,
-                "InvalidFunctionResponseMode",
-                "Invalid function response mode",
-            )
-            assert place.sink.calls[-1] == ("response_refused", "id-1", "Runtime.InvalidResponseModeHeader")
-            await running(place)
-
-    on_loop(scenario)
-
-
 def test_next_while_running_gives_the_same_event_again(on_loop: OnLoop) -> None:
     async def scenario() -> None:
         async with Place() as place:
@@ -430,7 +396,6 @@ def test_what_is_not_served_says_so(on_loop: OnLoop) -> None:
         async with Place() as place:
             client = await place.client()
             for method, path, status, kind in (
-                (b"POST", b"/2020-01-01/extension/register", 501, "Extension.NotSupported"),
                 (b"PUT", b"/2022-07-01/telemetry", 202, "Telemetry.NotSupported"),
                 (b"PUT", b"/2020-08-15/logs", 202, "Logs.NotSupported"),
             ):
@@ -451,5 +416,72 @@ def test_closing_a_door_before_it_opened_leaves_nothing(on_loop: OnLoop) -> None
             await asyncio.sleep(0.01)
             with pytest.raises(OSError):
                 await place.client()
+
+    on_loop(scenario)
+
+
+# --- under SnapStart -------------------------------------------------------------------------------------------------
+
+
+def only(token: str) -> bytes | None:
+    return b'{"Token":"t"}' if token == "right" else None
+
+
+def test_a_runtime_is_restored_as_soon_as_it_asks(on_loop: OnLoop) -> None:
+    """No copy is made of it: its hooks run before and after, as the client defines them."""
+
+    async def scenario() -> None:
+        async with Place(only) as place:
+            client = await place.client()
+            client.send(get(API + b"restore/next"))
+            status, _, body = await client.reply()
+            assert (status, body) == (200, b"")
+            client.send(get(API + b"restore/next"))
+            assert error_of(await client.reply()) == (
+                403,
+                "InvalidStateTransition",
+                "State transition from Restoring to RestoreReady failed for runtime. "
+                "Error: State transition is not allowed",
+            )
+            await running(place)
+
+    on_loop(scenario)
+
+
+def test_a_hook_after_the_restore_that_fails_is_told(on_loop: OnLoop) -> None:
+    async def scenario() -> None:
+        async with Place(only) as place:
+            client = await place.client()
+            client.send(post(b"restore/error", b"{}"))
+            assert error_of(await client.reply())[:2] == (403, "InvalidStateTransition")
+            client.send(get(API + b"restore/next"))
+            await client.reply()
+            kind = b"Lambda-Runtime-Function-Error-Type: Runtime.AfterRestoreError"
+            client.send(post(b"restore/error", b'{"errorType":"X"}', kind))
+            status, _, body = await client.reply()
+            assert (status, body) == (202, b'{"status":"OK"}')
+            assert place.sink.calls == [("init_error", "Runtime.AfterRestoreError", b'{"errorType":"X"}')]
+
+    on_loop(scenario)
+
+
+def test_credentials_are_for_who_shows_the_token_and_their_connection_ends(on_loop: OnLoop) -> None:
+    """An open connection would keep a process from being copied, and SDKs keep those that they may."""
+
+    async def scenario() -> None:
+        async with Place(only) as place:
+            for token, expected in ((b"right", (200, b'{"Token":"t"}')), (b"wrong", (404, None)), (b"", (404, None))):
+                client = await place.client()
+                client.send(b"GET /2021-04-23/credentials HTTP/1.1\r\nHost: a\r\nAuthorization: %b\r\n\r\n" % token)
+                status, fields, body = await client.reply()
+                assert (status, body if status == 200 else None) == expected
+                assert fields[b"connection"] == b"close"
+            client = await place.client()
+            client.send(b"POST /2021-04-23/credentials HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
+            assert (await client.reply())[0] == 405
+        async with Place() as place:  # nobody's SnapStart: the path is the platform's
+            client = await place.client()
+            client.send(get(b"/2021-04-23/credentials"))
+            assert (await client.reply())[2] == b"platform /2021-04-23/credentials"
 
     on_loop(scenario)

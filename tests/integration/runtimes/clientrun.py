@@ -17,15 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from lambent.domain.clock import SystemClock
-from lambent.environments.channel import RuntimeChannel, RuntimeEvent
+from lambent.environments.channel import Piece, RuntimeChannel, RuntimeEvent
 from lambent.http import Reaper
 from lambent.runtime_api.frame_channel import FrameChannel, open_frame_channel
 from lambent.runtime_api.http_door import SandboxDoor
 from lambent.runtimes.model import Runtime, VersionFacts
 from lambent.runtimes.service import Runtimes
 
-ANSWER_LIMIT_S = 20.0
-LAST_WORDS_S = 0.2
+ANSWER_LIMIT_S = 60.0
+LAST_WORDS_S = 1.0
 """How long what an ended process had sent may take to be read."""
 ARN = "arn:aws:lambda:us-east-1:000000000000:function:subject"
 
@@ -75,6 +75,8 @@ class Reply:
     """Content type of a response, category of an error."""
     body: bytes
     log: list[str]
+    streamed: tuple[str, bytes] | None = None
+    """Content type and bytes of what was streamed before it."""
 
 
 @dataclass(slots=True)
@@ -115,10 +117,12 @@ class Sink:
 
     def __init__(self, log: Log) -> None:
         self._log = log
+        self._streamed: tuple[str, bytes] | None = None
         self.heard: asyncio.Queue[Reply] = asyncio.Queue()
 
     def _note(self, kind: str, label: str = "", body: bytes = b"") -> None:
-        self.heard.put_nowait(Reply(kind, label, bytes(body), self._log.lines()))
+        streamed, self._streamed = self._streamed, None
+        self.heard.put_nowait(Reply(kind, label, bytes(body), self._log.lines(), streamed))
 
     def ready(self) -> None:
         self._note("ready")
@@ -131,6 +135,21 @@ class Sink:
 
     def init_error(self, error_type: str, body: bytes) -> None:
         self._note("init", error_type, body)
+
+    def stream_started(self, request_id: str, content_type: str) -> None:
+        self._streamed = (content_type, b"")
+
+    def streamed(self, pieces: Sequence[Piece], size: int) -> bool:
+        content_type, before = self._streamed or ("", b"")
+        self._streamed = (content_type, before + b"".join(pieces))
+        return True
+
+    def stream_ended(self) -> None:
+        assert self._streamed is not None
+        self._note("response", *self._streamed)
+
+    def stream_failed(self, error_type: str, body: bytes) -> None:
+        self._note("error", error_type, body)
 
     def response_too_large(self, request_id: str, size: int) -> None:
         self._note("refused", "too large")

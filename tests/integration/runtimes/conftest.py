@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from pathlib import Path
 
 import pytest
 from clientrun import FAILED
+from tests.support import alone
 
 from lambent.runtimes.discovery import Places
 from lambent.runtimes.install import Installer, InstallError
@@ -20,20 +20,21 @@ CLIENTS = ("official-nodejs20.x", "official-nodejs24.x")
 
 
 def look() -> Runtimes:
-    return asyncio.run(discover(Places(os.environ["PATH"], Path.home(), CACHE), CACHE))
+    return discover(Places(os.environ["PATH"], Path.home(), CACHE), CACHE)
 
 
 @pytest.fixture(scope="session")
 def machine() -> Runtimes:
     """What is on this machine and in the cache. What cannot be installed is missing, and the tests that want it skip."""
-    found = look()
-    for name in NODE:
-        _add(found, name)
-    found = look()
-    pythons = [f"official-python{one.version}" for one in found.interpreters() if one.family == "python"]
-    for name in (*pythons, *CLIENTS):
-        _add(found, name)
-    return look()
+    with alone(CACHE):
+        found = look()
+        for name in NODE:
+            _add(found, name)
+        found = look()
+        pythons = [f"official-python{one.version}" for one in found.interpreters() if one.family == "python"]
+        for name in (*pythons, *CLIENTS):
+            _add(found, name)
+        return look()
 
 
 def _add(found: Runtimes, name: str) -> None:

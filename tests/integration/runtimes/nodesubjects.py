@@ -209,4 +209,18 @@ STREAMS: dict[str, str] = {
     % "await require('node:stream/promises').pipeline(require('node:stream').Readable.from(['a', 'b']), stream);",
     "stream with a return value": _S % "stream.write('x'); stream.end(); return 5;",
 }
-"""Streaming handlers; ours collects what they write."""
+"""Streaming handlers."""
+
+FAILING_STREAMS: dict[str, str] = {
+    "fails at once": _S % "throw new TypeError('at once');",
+    "fails midway": _S % "stream.write('begun'); throw new TypeError('midway');",
+    "fails midway, later": _S
+    % "stream.write('begun'); await new Promise((r) => setTimeout(r, 20)); throw new TypeError('later');",
+    "fails with much unsent": _S % "stream.write(Buffer.alloc(3000000, 'x')); throw new TypeError('much');",
+    "fails with a string": _S % "stream.write('begun'); throw 'plain';",
+    "sets its content type too late": _S % "stream.write('begun'); stream.setContentType('a/b');",
+    "prelude, then fails": _S
+    % "stream = awslambda.HttpResponseStream.from(stream, { statusCode: 201 }); stream.write('x'); throw new Error('p');",
+    "not async": "awslambda.streamifyResponse((event, stream) => { stream.write('begun'); })",
+}
+"""Streaming handlers that fail, most of them after something was sent."""

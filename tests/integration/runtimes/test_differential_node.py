@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from clientrun import Event, Reply, Run, document, run, why_missing
-from nodesubjects import APP, CLASSIC, EVENTS, JSON_LOGS, LIFE, STREAMS
+from nodesubjects import APP, CLASSIC, EVENTS, FAILING_STREAMS, JSON_LOGS, LIFE, STREAMS
 
 from lambent.runtimes.service import Runtimes
 
@@ -22,8 +22,10 @@ DIFFERENCES = {
         "posted, and exit status 128 or 129, as before 24; the published client leaves the caller with an exit status"
     ),
     "promise never settles from 24 on": "Runtime.NodeJsExit is posted; the published client only ends with status 13",
+    "a source that fails within a pipeline": (
+        "posted behind what was sent; the published client loses what was sent, and ends with an unhandled rejection"
+    ),
     "streaming of something else": "before 24 the published client trips over a name of its own; ours says what is wrong",
-    "streamed responses": "collected and sent as one; an error after the first write replaces what was written",
 }
 """On purpose; each has a test of its own below. Everything else is the same."""
 
@@ -138,6 +140,40 @@ def test_streams_carry_the_same_bytes(machine: Runtimes, version: str, tmp_path:
             differing[name] = (told(mine, tmp_path), told(other, tmp_path))
     show(differing)
     assert not differing
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_streams_that_fail_end_in_the_same_way(machine: Runtimes, version: str, tmp_path: Path) -> None:
+    """What went out before, the error, the log, and that the next event is asked for."""
+    differing = {}
+    files = {"index.js": "".join(f"exports.h{n} = {text};\n" for n, text in enumerate(FAILING_STREAMS.values()))}
+    for number, name in enumerate(FAILING_STREAMS):
+        ours, theirs = both(machine, version, files, f"index.h{number}", [Event(b"{}")], tmp_path)
+        mine, other = ours.replies[0], theirs.replies[0]
+        *answer, log = told(other, tmp_path)
+        # The published client, not ours, now and then writes the same error twice.
+        theirs_once = (sent(other), (*answer, list(dict.fromkeys(log))))
+        if (sent(mine), told(mine, tmp_path)) != theirs_once:
+            differing[name] = ((sent(mine), told(mine, tmp_path)), theirs_once)
+    show(differing)
+    assert not differing
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_source_that_fails_within_a_pipeline_is_an_error(machine: Runtimes, version: str, tmp_path: Path) -> None:
+    source = "Readable.from((function* () { yield 'begun'; throw new Error('source'); })())"
+    text = (
+        "awslambda.streamifyResponse(async (event, stream) => { const { Readable } = require('node:stream');"
+        f" await require('node:stream/promises').pipeline({source}, stream); }})"
+    )
+    reply = ours_alone(machine, version, text, tmp_path).replies[0]
+    assert (reply.kind, sent(reply)) == ("error", b"begun")
+    assert document(reply.body)["errorMessage"] == "source"
+
+
+def sent(reply: Reply) -> bytes:
+    """What was streamed before an error; a stream that carried nothing is none."""
+    return reply.streamed[1] if reply.streamed is not None else b""
 
 
 @pytest.mark.parametrize("version", VERSIONS)

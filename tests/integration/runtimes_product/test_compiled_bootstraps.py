@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import shutil
@@ -13,6 +14,8 @@ from typing import Any
 
 import pytest
 from product_world import CACHE, HERE, Function, deployed
+
+from lambent.invocations.prelude import PreludeReader
 
 BUILD_LIMIT_S = 240.0
 """Measured on two cores: Go 12 s, Rust 60 s; from the cache nothing."""
@@ -46,7 +49,7 @@ def built(language: str) -> bytes:
         for name in names:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(sources / name, folder / name)
-        environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=mod"}
+        environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=mod", "CARGO_PROFILE_RELEASE_OPT_LEVEL": "0"}
         try:
             done = subprocess.run(
                 command, cwd=folder, env=environment, capture_output=True, text=True, timeout=BUILD_LIMIT_S
@@ -129,6 +132,25 @@ def test_a_streamed_answer_is_collected_for_a_caller_who_waits(subject: Any) -> 
     prelude, _, body = answer.raw.rpartition(b"\0" * 8)
     assert json.loads(body) == {"streamed": True}
     assert bool(prelude) == (language == "rust")  # its client begins each stream with one; only a URL would take it off
+
+
+def test_a_stream_comes_chunk_by_chunk(subject: Any, lambda_: Any) -> None:
+    function, language = subject
+    answer = lambda_.invoke_with_response_stream(FunctionName=function.name, Payload=b'{"do":"stream"}')
+    with contextlib.closing(answer["EventStream"]) as stream:
+        *chunks, complete = list(stream)
+    assert complete == {"InvokeComplete": {}}
+    body = b"".join(one["PayloadChunk"]["Payload"] for one in chunks)
+    assert json.loads(body.rpartition(b"\0" * 8)[2]) == {"streamed": True}
+    if language == "rust":
+        reader = PreludeReader()
+        found = reader.feed([body])
+        assert found is not None
+        assert found[0]["statusCode"] == 200
+    answer = lambda_.invoke_with_response_stream(FunctionName=function.name, Payload=b'{"do":"error"}')
+    with contextlib.closing(answer["EventStream"]) as stream:
+        (complete,) = list(stream)
+    assert "as asked" in complete["InvokeComplete"]["ErrorDetails"]
 
 
 def test_the_environment_of_an_os_only_runtime_names_no_runtime(lambda_: Any) -> None:

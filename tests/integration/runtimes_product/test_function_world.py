@@ -193,7 +193,7 @@ def test_nothing_of_the_host_is_in_the_environment(lambda_: Any, asked: Function
         assert not {"HOME", "USER", "LOGNAME", "SHELL", "HOSTNAME", "VIRTUAL_ENV"} & seen.keys()
         assert asked.invoke("os.path.exists('/root') and os.listdir('/root')").body in (False, [])
         assert asked.invoke("os.path.exists('/etc/shadow')").body is False
-        assert int(asked.invoke("max(int(p) for p in os.listdir('/proc') if p.isdigit())").body) < 20
+        assert int(asked.invoke("len([p for p in os.listdir('/proc') if p.isdigit()])").body) < 5
     finally:
         del os.environ["LAMBENT_TEST_MARK"]
 
@@ -278,25 +278,38 @@ def handler(event, context):
 
 
 def test_memory_is_limited_and_its_peak_is_reported(container: None, lambda_: Any) -> None:
+    """The peak is its environment's so far, as on the service; one invocation's kill is not the next one's."""
+
+    def peak(answer: Any) -> int:
+        found = re.search(r"Max Memory Used: (\d+) MB", "\n".join(answer.log))
+        assert found is not None, answer.log
+        return int(found[1])
+
     with deployed(lambda_, evaluated(""), PYTHON, MemorySize=256, Timeout=20) as function:
+        assert peak(function.invoke("1")) < 100
         fits = function.invoke("len(bytearray(150 * 1048576))")
         assert fits.body == 150 * 1_048_576
-        peak = re.search(r"Max Memory Used: (\d+) MB", "\n".join(fits.log))
-        assert peak is not None
-        assert 150 <= int(peak[1]) <= 256
+        assert 150 <= peak(fits) < 256
+        assert peak(function.invoke("1")) == peak(fits), "it was that of the environment"
         over = function.invoke("len(bytearray(400 * 1048576))")
         assert over.body["errorType"] == "Runtime.OutOfMemory"
-        assert "Max Memory Used: 256 MB" in "\n".join(over.log)
-        assert function.invoke("1").body == 1
+        assert peak(over) == 256
+        after = function.invoke("1")
+        assert after.body == 1
+        if not os.path.exists("/sys/fs/cgroup/cgroup.controllers"):  # version 2 can't begin a peak anew
+            assert peak(after) < 100, "all that held it has ended"
 
 
 SPIN = """
 import time
-def handler(event, context):
+def share():
     wall, used = time.monotonic(), time.process_time()
     while time.monotonic() - wall < 1.5:
         pass
     return (time.process_time() - used) / (time.monotonic() - wall)
+INIT = share() if %r else None
+def handler(event, context):
+    return INIT if event == "init" else share()
 """
 
 
@@ -304,8 +317,15 @@ def test_the_share_of_the_processor_is_that_of_the_memory(container: None, lambd
     """1,769 MB are one whole processor; the bound is above what one period of 100 ms more would give."""
     shares = {}
     for memory_mb in (128, 512):
-        with deployed(lambda_, {"app.py": SPIN}, PYTHON, MemorySize=memory_mb) as function:
+        with deployed(lambda_, {"app.py": SPIN % False}, PYTHON, MemorySize=memory_mb) as function:
             shares[memory_mb] = function.invoke({}).body
     for memory_mb, share in shares.items():
         fair = memory_mb / 1_769
         assert fair * 0.4 <= share <= fair * 1.5, shares
+
+
+def test_init_has_full_speed_whatever_the_memory(container: None, lambda_: Any) -> None:
+    """The bound leaves room for a machine that is busy otherwise."""
+    with deployed(lambda_, {"app.py": SPIN % True}, PYTHON, MemorySize=128, Timeout=20) as function:
+        in_init, in_handler = function.invoke("init").body, function.invoke({}).body
+    assert in_init > 2 * in_handler, (in_init, in_handler)

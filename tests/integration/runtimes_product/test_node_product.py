@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import re
 from collections.abc import Iterator
@@ -200,3 +201,42 @@ def test_an_es_module_with_top_level_await_loads(subject: Any, lambda_: Any) -> 
     }
     with deployed(lambda_, files, runtime, client=client, MemorySize=256) as function:
         assert function.invoke({}).body == [5, "file:///var/task/app.mjs"]
+
+
+STREAM = r"""
+exports.handler = awslambda.streamifyResponse(async (event, stream, context) => {
+  stream.setContentType("text/plain");
+  for (const text of event.texts) {
+    stream.write(text);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  if (event.fails) throw new RangeError("midway");
+  stream.end(String(process.pid));
+});
+"""
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize("runtime", NODES)
+def test_a_stream_comes_chunk_by_chunk_and_its_failures_leave_the_runtime_alone(
+    lambda_: Any, runtime: str, client: str
+) -> None:
+    with deployed(lambda_, {"app.js": STREAM}, runtime, client=client) as function:
+        seen = []
+        for number in range(8):
+            fails = number % 2 == 1
+            event = {"texts": ["one ", "two "], "fails": fails}
+            answer = lambda_.invoke_with_response_stream(FunctionName=function.name, Payload=json.dumps(event))
+            with contextlib.closing(answer["EventStream"]) as stream:
+                *chunks, complete = list(stream)
+            texts = [chunk["PayloadChunk"]["Payload"] for chunk in chunks]
+            assert texts[:2] == [b"one ", b"two "]
+            if fails:
+                assert len(texts) == 2
+                details = json.loads(complete["InvokeComplete"]["ErrorDetails"])
+                assert (details["errorType"], details["errorMessage"]) == ("RangeError", "midway")
+            else:
+                assert complete == {"InvokeComplete": {}}
+                seen.append(texts[2])
+        # On a busy machine a second environment may have been started beside one that had not asked again yet.
+        assert len(set(seen)) < len(seen), "each failure on the way cost a runtime its life"

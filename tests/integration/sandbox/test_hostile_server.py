@@ -8,13 +8,16 @@ import os
 import random
 import socket
 import struct
+import threading
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import pytest
 from tests.contracts.sandbox_world import CODE, LIMITS, leftovers, made_place, wait_until_gone
+from tests.integration.sandbox.test_inside import descriptors_of
 
 from lambent.sandbox import wire
 from lambent.sandbox.choose import stop_spawner
@@ -22,7 +25,9 @@ from lambent.sandbox.confined import launch_confined
 from lambent.sandbox.port import Command, Image, SandboxError
 from lambent.sandbox.spawner import BINARY, TMP_POOL_DEFAULT, Spawner, launch_spawner
 
-ANSWER_S_MAX = 10.0
+ANSWER_S_MAX = 40.0
+NETS_AHEAD = 8
+"""As in launcher/spawner.h."""
 PROGRAM = wire.payload(Command(["/bin/true"], {}, "/", None))
 
 
@@ -108,22 +113,45 @@ def test_random_fields_behind_a_good_head_are_refused(door: Door) -> None:
     """Every operation, version right, the rest noise: an error each time, and never a sandbox."""
     chance = random.Random(9002)
     for turn in range(400):
-        head = struct.pack("=IIQ", wire.VERSION, 1 + turn % 9, turn)
-        body = chance.randbytes(32) + struct.pack("=II", chance.randrange(8), 0) + chance.randbytes(192)
+        op = 1 + turn % wire.COPY
+        head = struct.pack("=IIQ", wire.VERSION, op, turn)
+        signal = 9 if op == wire.SIGNAL else 0
+        body = chance.randbytes(32) + struct.pack("=II", chance.randrange(8), signal) + chance.randbytes(200)
         assert door.say(head + body).error != 0
 
 
 def test_unknown_operations_and_versions_are_refused(door: Door) -> None:
     good = wire.request(wire.CREATE, 1, limits=LIMITS, image="base")
     assert door.say(struct.pack("=I", 2) + good[4:]).error == errno.EPROTO
-    for op in (0, 10, 2**32 - 1):
+    for op in (0, wire.COPY + 1, 2**32 - 1):
         assert door.say(good[:4] + struct.pack("=I", op) + good[8:]).error == errno.EINVAL
+
+
+def test_only_two_signals_are_sent_and_to_programs_alone(door: Door) -> None:
+    sandbox = door.blank()
+    for number, program in ((0, 1), (1, 1), (10, 1), (64, 1), (2**32 - 1, 1), (9, 0)):
+        assert door.ask(wire.SIGNAL, sandbox, signal=number, origin=program).error == errno.EINVAL
+    assert door.ask(wire.RESET, sandbox, signal=9).error == errno.EINVAL
+    for program in (1, 2**64 - 1):  # nobody's: nobody is hit
+        assert door.ask(wire.SIGNAL, sandbox, signal=9, origin=program).error == 0
+    assert door.ask(wire.RESET, sandbox).error == 0
+    door.destroy(sandbox)
 
 
 def test_unknown_sandboxes_are_refused(door: Door) -> None:
     sandbox = door.blank()
     for wrong in (0, 1, sandbox + 1, sandbox | 1 << 63, sandbox ^ 1 << 32, 2**64 - 1, 8193, 1 << 32):
-        for op in (wire.BIND, wire.START, wire.RESET, wire.FREEZE, wire.DESTROY, wire.NAMESPACES):
+        for op in (
+            wire.BIND,
+            wire.START,
+            wire.RESET,
+            wire.FREEZE,
+            wire.DESTROY,
+            wire.NAMESPACES,
+            wire.HOLD,
+            wire.COPY,
+            wire.MAKE_COPY,
+        ):
             assert door.ask(op, wrong, limits=LIMITS).error == errno.ESRCH
     door.destroy(sandbox)
     assert door.ask(wire.RESET, sandbox).error == errno.ESRCH  # a slot used again has another generation
@@ -213,6 +241,165 @@ def test_wrong_descriptors_are_refused(door: Door) -> None:
     door.destroy(sandbox)
 
 
+@contextmanager
+def opened(what: str, place: Path) -> Iterator[int]:
+    """A descriptor of that kind, which whoever is given it might read, map, enter or wait for."""
+    with ExitStack() as stack:
+
+        def file(path: Path | str, flags: int) -> int:
+            fd = os.open(path, flags)
+            stack.callback(os.close, fd)
+            return fd
+
+        if what == "a pipe":
+            ends = os.pipe()
+            for end in ends:
+                stack.callback(os.close, end)
+            yield ends[0]
+        elif what == "a socket":
+            yield stack.enter_context(socket.socket()).fileno()
+        elif what == "an event":
+            fd = os.eventfd(0)
+            stack.callback(os.close, fd)
+            yield fd
+        elif what == "a process":
+            fd = os.pidfd_open(os.getpid())
+            stack.callback(os.close, fd)
+            yield fd
+        elif what == "a file on disk":  # whose file system may be the server's own, and never answer
+            (place / "program").write_bytes(PROGRAM)
+            yield file(place / "program", os.O_RDONLY)
+        else:
+            path, flags = {
+                "a directory outside": ("/etc", os.O_RDONLY | os.O_DIRECTORY),
+                "the root": ("/", os.O_PATH),
+                "a process's memory": ("/proc/self/mem", os.O_RDWR),
+                "a process's environment": ("/proc/self/environ", os.O_RDONLY),
+                "a namespace": ("/proc/self/ns/net", os.O_RDONLY),
+                "a device without end": ("/dev/zero", os.O_RDONLY),
+            }[what]
+            yield file(path, flags)
+
+
+WRONG = (
+    "a pipe",
+    "a socket",
+    "an event",
+    "a process",
+    "a file on disk",
+    "a directory outside",
+    "the root",
+    "a process's memory",
+    "a process's environment",
+    "a namespace",
+    "a device without end",
+)
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_a_descriptor_of_another_kind_is_refused(door: Door, what: str) -> None:
+    """In every place where one may come: as a program, as a policy, as a channel."""
+    sandbox = door.blank()
+    program = wire.memory_file(PROGRAM)
+    with opened(what, door.place) as fd:
+        answer = door.ask(wire.START, sandbox, [fd])
+        assert (answer.error, answer.step) == (errno.EINVAL, "check the program")
+        answer = door.ask(wire.BIND, sandbox, [fd], limits=LIMITS, task=CODE, flags=wire.HAS_EGRESS)
+        assert (answer.error, answer.step) == (errno.EINVAL, "check the policy")
+        if what != "a socket":
+            answer = door.ask(wire.START, sandbox, [program, fd], flags=wire.HAS_CHANNEL)
+            assert (answer.error, answer.step) == (errno.ENOTSOCK, "check the channel")
+    os.close(program)
+    assert door.ask(wire.BIND, sandbox, limits=LIMITS, task=CODE).error == 0  # it is still to be had
+    door.destroy(sandbox)
+
+
+def test_a_policy_that_says_nothing_grants_nothing(door: Door) -> None:
+    """The relay reads it; a malformed one leaves its sandbox without a way out, and the relay well."""
+    for policy in (b"", b"\0" * 16, b"\xff" * 16, os.urandom(4096), b"\1" * 35_344):
+        sandbox = door.blank()
+        fd = wire.memory_file(policy)
+        answer = door.ask(wire.BIND, sandbox, [fd], limits=LIMITS, task=CODE, flags=wire.HAS_EGRESS)
+        os.close(fd)
+        assert answer.error in (0, errno.EINVAL)
+        door.destroy(sandbox)
+    sandbox = door.blank()
+    fd = wire.memory_file(b"\0" * 35_345)
+    assert door.ask(wire.BIND, sandbox, [fd], limits=LIMITS, flags=wire.HAS_EGRESS).error == errno.EINVAL
+    os.close(fd)
+    door.destroy(sandbox)
+
+
+def test_what_is_refused_leaves_no_descriptor(door: Door) -> None:
+    sandbox = door.blank()
+    null = os.open("/dev/null", os.O_RDONLY)
+
+    def held() -> int:
+        return sum(not name.startswith("net:") for name in descriptors_of(door.spawner.process.pid))
+
+    door.destroy(door.blank())
+    before = held()
+    for _ in range(100):
+        assert door.ask(wire.START, sandbox, [null, null], flags=wire.HAS_CHANNEL).error == errno.EINVAL
+        assert door.ask(wire.BIND, sandbox, [null], limits=LIMITS, flags=wire.HAS_EGRESS).error == errno.EINVAL
+        assert door.ask(wire.BIND, sandbox, limits=LIMITS, task="0" * 64).error != 0
+        assert door.ask(wire.FREEZE, sandbox + (1 << 32), [null]).error == errno.ESRCH
+        assert door.ask(wire.CREATE, 0, [null], limits=LIMITS, image="base").error == errno.EINVAL
+    os.close(null)
+    assert held() <= before + TMP_POOL_DEFAULT
+    door.destroy(sandbox)
+
+
+def test_a_flood_is_answered_in_order_though_nobody_reads(door: Door) -> None:
+    """Two thousand requests before the first answer is read. The spawner waits, and drops none of them."""
+    count = 2_000
+    sandbox = door.blank()
+
+    def flood() -> None:
+        for serial in range(count):
+            op = (wire.FREEZE, wire.THAW, wire.RESET, 99, wire.BIND)[serial % 5]
+            door.spawner.socket.send(wire.request(op, 10_000 + serial, sandbox, limits=LIMITS, task="x"))
+
+    flooding = threading.Thread(target=flood)
+    flooding.start()
+    heard: dict[int, int] = {}
+    try:
+        while len(heard) < count:
+            answer = wire.receive(door.spawner.socket)
+            assert answer is not None
+            heard[answer.serial] = answer.error
+    finally:
+        flooding.join(ANSWER_S_MAX)
+    assert set(heard) == set(range(10_000, 10_000 + count))
+    assert {heard[10_000 + serial] for serial in range(3, count, 5)} == {errno.EINVAL}
+    door.destroy(sandbox)
+
+
+def test_a_server_that_vanishes_in_the_middle_leaves_nothing() -> None:
+    """Blanks under construction, ends under way, descriptors in flight. The look afterwards finds none of it."""
+    with made_place() as place:
+        spawner = launch_spawner(
+            "container",
+            instance=f"vanishing-{os.getpid()}",
+            packages_root=place / "packages",
+            images=(Image("base", ()),),
+            state_dir=place / "state",
+            binary=place / "lambent-launcher",
+        )
+        spawner.socket.settimeout(ANSWER_S_MAX)
+        door = Door(spawner, place)
+        standing = [door.blank() for _ in range(6)]
+        for serial, sandbox in enumerate(standing[:3]):
+            spawner.socket.send(wire.request(wire.DESTROY, 100 + serial, sandbox))
+        for serial in range(12):
+            spawner.socket.send(wire.request(wire.CREATE, 200 + serial, limits=LIMITS, image="base"))
+        program = wire.memory_file(wire.payload(Command(["/bin/sleep", "600"], {}, "/", None)))
+        wire.send(spawner.socket, wire.request(wire.START, 300, standing[4]), [program])
+        os.close(program)
+        stop_spawner(spawner)
+        assert not wait_until_gone(place, spawner.instance)
+
+
 @pytest.mark.parametrize("program", [b"", b"\1", b"\0" * 64, b"\xff" * 64, PROGRAM[:-1], PROGRAM + b"x\0", PROGRAM * 9])
 def test_a_malformed_program_ends_with_an_error(door: Door, program: bytes) -> None:
     sandbox = door.blank()
@@ -236,8 +423,8 @@ def test_a_flood_of_descriptors_is_closed(door: Door) -> None:
             assert answer.error == errno.EMSGSIZE
     finally:
         os.close(null)
-    # 10,000 were sent; the pool of mounts for /tmp may have been filled meanwhile
-    assert len(os.listdir(f"/proc/{door.spawner.process.pid}/fd")) <= open_before + TMP_POOL_DEFAULT
+    # 10,000 were sent; the pools of mounts for /tmp and of network namespaces may have been filled meanwhile
+    assert len(os.listdir(f"/proc/{door.spawner.process.pid}/fd")) <= open_before + TMP_POOL_DEFAULT + NETS_AHEAD
 
 
 def test_a_sandbox_has_one_request_at_a_time_and_is_bound_once(door: Door) -> None:

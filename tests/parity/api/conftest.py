@@ -22,7 +22,7 @@ from lambent.domain.clock import SystemClock
 from lambent.http import listen, serve
 from lambent.identity.sigv4 import SigV4
 
-START_LIMIT_S = 10.0
+START_LIMIT_S = 60.0
 
 
 class Running:

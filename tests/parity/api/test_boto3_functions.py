@@ -9,6 +9,7 @@ import platform
 import urllib.request
 from base64 import b64encode
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -495,6 +496,17 @@ def test_reserved_concurrency_and_account_settings(lambda_: Any, name: Callable[
         assert status(lambda_.delete_function_concurrency(FunctionName=fn)) == 204
     assert plain(get(FunctionName=fn)) == {}
     assert "Concurrency" not in lambda_.get_function(FunctionName=fn)
+
+
+@pytest.mark.covers("InvokeWithResponseStream")
+def test_invoking_for_a_stream(lambda_: Any, name: Callable[[], str]) -> None:
+    fn = name()
+    create(lambda_, fn)
+    settled(lambda_, fn)
+    with closing(lambda_.invoke_with_response_stream(FunctionName=fn, Payload=b"{}")["EventStream"]) as stream:
+        assert "InvokeComplete" in list(stream)[-1]
+    with pytest.raises(lambda_.exceptions.ResourceNotFoundException):
+        lambda_.invoke_with_response_stream(FunctionName="not-there")
 
 
 @pytest.mark.covers("Invoke", "InvokeAsync")

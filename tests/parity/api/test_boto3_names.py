@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -91,6 +92,9 @@ def test_every_form_of_a_name(lambda_: Any, name: Callable[[], str], signing_con
         answer = getattr(lambda_, xform_name(operation))(FunctionName=form, **beside)
         if "Payload" in answer:
             answer["Payload"].read()
+        if "EventStream" in answer:
+            with closing(answer["EventStream"]) as stream:
+                assert "InvokeComplete" in list(stream)[-1]
         answers.append({key: value for key, value in answer.items() if isinstance(value, str) and key in SAME})
         if operation != "DeleteFunction":
             lambda_.delete_function(FunctionName=fn)

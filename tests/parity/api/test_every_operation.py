@@ -122,7 +122,7 @@ def test_clients_of_services_that_are_not_served_understand_why(fresh: Any) -> N
         ("dynamodb", lambda c: c.list_tables()),
         ("logs", lambda c: c.describe_log_groups()),
         ("cloudformation", lambda c: c.describe_stacks()),
-        ("apigatewayv2", lambda c: c.get_apis()),
+        ("scheduler", lambda c: c.list_schedules()),
         ("sns", lambda c: c.list_topics()),
         ("stepfunctions", lambda c: c.list_state_machines()),
     ]:

@@ -18,6 +18,7 @@ from lambent.functions.model import (
     EGRESS_VARIABLE,
     PRELOAD_VARIABLE,
     RUNTIME_CLIENT_VARIABLE,
+    WEB_ADAPTER_VARIABLE,
 )
 from lambent.settings import SECTIONS, described, load
 
@@ -96,6 +97,7 @@ def test_settings_in_the_guide_exist() -> None:
     assert named <= known
     variables = {setting.variable for setting in described()} | {"LAMBENT_CONFIG", "LAMBENT_ENDPOINT"}
     own = {RUNTIME_CLIENT_VARIABLE, PRELOAD_VARIABLE, EGRESS_VARIABLE, EGRESS_LIST_VARIABLE}
+    own |= {WEB_ADAPTER_VARIABLE, "LAMBENT_WEB_COMMAND"}
     variables |= own  # a function's, among its environment variables
     assert set(re.findall(r"LAMBENT_[A-Z0-9_]+", GUIDE)) <= variables
 

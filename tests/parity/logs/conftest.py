@@ -19,14 +19,15 @@ import pytest
 from botocore.config import Config
 
 from lambent.api.door import PublicDoor
-from lambent.api.resources.logs import register
+from lambent.api.resources import LOGS_TARGET
+from lambent.api.resources.logs import LogsResource
 from lambent.domain.clock import SystemClock
 from lambent.domain.names import Scope
 from lambent.http import Request, listen, serve
 from lambent.telemetry.logs import Logs
 from lambent.telemetry.segments import FileRecords
 
-START_LIMIT_S = 10.0
+START_LIMIT_S = 60.0
 CLI_LIMIT_S = 60.0
 
 
@@ -68,7 +69,7 @@ class LogsServer:
     async def _main(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         door = PublicDoor(ReadingTheScope())
-        register(door, Logs(self.records, SystemClock()))
+        door.mount_target(LOGS_TARGET, LogsResource(Logs(self.records, SystemClock())).handle)
         server = await serve(door, listen("127.0.0.1", 0))
         self._port = server.addresses[0][1]
         self._ready.set()

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from tests.conftest import RunningServer, start_server
-from tests.support import package, unique
+from tests.support import client, function, package, unique
 
 HERE = Path(__file__).parent
 CACHE = HERE.parents[2] / ".cache" / "parity"
@@ -213,11 +213,55 @@ def workshop(name: str) -> Path:
     return folder
 
 
-def test_javascript_v3(flow: Any) -> None:
+def javascript() -> Path:
+    """The folder with the SDK in it."""
     folder = workshop("js")
     (folder / "package.json").write_text('{"private": true, "dependencies": {"@aws-sdk/client-lambda": "^3.1000.0"}}\n')
     fetched("npm", folder, ["npm", "install", "--no-audit", "--no-fund", "--silent"])
-    flow(["node", "--no-warnings", str(HERE / "flow.mjs")], folder)
+    return folder
+
+
+def test_javascript_v3(flow: Any) -> None:
+    flow(["node", "--no-warnings", str(HERE / "flow.mjs")], javascript())
+
+
+STREAM = """
+def handler(event, context):
+    yield "one "
+    yield "two"
+    if event["fails"]:
+        raise ValueError("midway")
+"""
+
+
+def test_javascript_v3_reads_a_stream(strict: RunningServer, sdk_environment: dict[str, str]) -> None:
+    """Chunk by chunk, with its own decoder, and what failed on the way."""
+    lambda_ = client("lambda", strict.url, account=KEY, secret=SECRET)
+    try:
+        with function(lambda_, STREAM) as name:
+            done = subprocess.run(
+                ["node", "--no-warnings", str(HERE / "stream.mjs"), name],
+                capture_output=True,
+                text=True,
+                cwd=javascript(),
+                env=sdk_environment,
+                timeout=FLOW_LIMIT_S,
+            )
+    finally:
+        lambda_.close()
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout)
+    assert seen["well"] == {
+        "status": 200,
+        "version": "$LATEST",
+        "chunks": ["one ", "two"],
+        "complete": {"tail": True},
+    }
+    assert seen["ill"]["chunks"] == ["one ", "two"]
+    assert seen["ill"]["complete"]["ErrorCode"] == "Unhandled"
+    details = json.loads(seen["ill"]["complete"]["ErrorDetails"])
+    assert (details["errorType"], details["errorMessage"]) == ("ValueError", "midway")
+    assert seen["refused"] == {"code": "ResourceNotFoundException", "status": 404}
 
 
 def built_go() -> Path:

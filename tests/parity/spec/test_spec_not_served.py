@@ -16,7 +16,6 @@ SCALING = "/2025-11-30/functions/f/function-scaling-config?Qualifier=1"
 ROLE = "arn:aws:iam::123456789012:role/r"
 
 NOT_SERVED: dict[str, tuple[str, str, Any]] = {
-    "InvokeWithResponseStream": ("POST", "/2021-11-15/functions/f/response-streaming-invocations", {}),
     "CreateCapacityProvider": (
         "POST",
         PROVIDERS,

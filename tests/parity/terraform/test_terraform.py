@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import urllib.request
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -161,6 +162,28 @@ def test_roles_and_policies(tools: Path, own: RunningServer, tmp_path: Path) -> 
     assert iam.list_roles()["Roles"] == []
     assert iam.list_policies(Scope="Local")["Policies"] == []
     iam.close()
+
+
+def test_an_http_api(tools: Path, own: RunningServer, tmp_path: Path) -> None:
+    """Every resource that the provider has for one; it answers, by its host and by a name of its own."""
+    gateway = client("apigatewayv2", own.url, account="321098765432")
+    workspace = Workspace(tools, tmp_path, own.url, "th", "http_api.tf")
+    for text in ("red", "blue"):
+        workspace.apply(text=text)
+        assert workspace.plan(text=text) == 0
+        (api,) = gateway.get_apis()["Items"]
+        assert (api["Description"], api["Tags"]) == (f"says {text}", {"team": text})
+        for host, path in (
+            (f"{api['ApiId']}.execute-api.us-east-1.localhost", "/open/7"),
+            (f"{api['ApiId']}.execute-api.us-east-1.localhost", "/prod/open/7"),
+            ("th.terraform.example", "/v1/open/7"),
+        ):
+            request = urllib.request.Request(own.url + path, headers={"Host": host})
+            with urllib.request.urlopen(request) as answer:
+                assert answer.read() == b" ", host
+    workspace.destroy(text="blue")
+    assert gateway.get_apis()["Items"] == gateway.get_domain_names()["Items"] == []
+    gateway.close()
 
 
 def said(lambda_: Any, qualifier: str | None) -> tuple[str, str]:

@@ -69,18 +69,13 @@ class Reply:
         return orjson.loads(self.body)
 
 
-class Asked(Request):
-    """A request as the connection would have filled it in."""
-
-    def header(self, name: bytes) -> bytes | None:
-        return next((value for field, value in self.headers if field == name), None)
-
-
 def request_of(method: str, target: str, headers: dict[str, str] | None = None, body: bytes = b"") -> Request:
-    request = Asked()
+    """A request as the connection would have filled it in."""
+    request = Request()
     request.method, request.target, request.body = method, target.encode(), body
     request.path, _, request.query = request.target.partition(b"?")
     request.headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in (headers or {}).items()]
+    request.header = dict(reversed(request.headers)).get
     return request
 
 

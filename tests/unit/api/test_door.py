@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+from dataclasses import replace
 from typing import Any
 from xml.etree import ElementTree
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from tests.unit.api.doubles import Believing, Reply, request_of, send
 
 from lambent.api.bodies import BodyBudget
-from lambent.api.door import JSON_THREAD_BYTES, PublicDoor
+from lambent.api.door import JSON_THREAD_BYTES, KNOWN_BYTES_MAX, KNOWN_MAX, PublicDoor
 from lambent.api.ports import Answer
 from lambent.api.retry import sdk_invocation_id
 from lambent.api.running import Running
@@ -50,6 +51,13 @@ class Invoking:
         if self.error is not None:
             raise self.error
         exchange.respond(200, [(b"x-amzn-requestid", exchange.context.request_id.encode())], exchange.request.body)
+
+
+class Nobody(Believing):
+    """Callers without a signature."""
+
+    def identify(self, request: Any) -> Any:
+        return replace(super().identify(request), access_key=None)
 
 
 class Other:
@@ -172,6 +180,29 @@ def test_only_the_table_s_operations_take_a_handler_and_only_one(door: PublicDoo
     assert door.operations_served == ["GetFunction"]
 
 
+async def test_what_is_registered_later_is_registered_once_and_by_its_own_first_request(door: PublicDoor) -> None:
+    registered: list[str] = []
+
+    def register_one() -> None:
+        registered.append("one")
+        if len(registered) == 1:
+            raise MemoryError
+        door.register("GetFunction", nothing)
+        door.register("GetFunctionConfiguration", nothing)
+
+    async def nothing(caller: Any, values: dict[str, Any]) -> Answer:
+        return Answer({})
+
+    door.register_later(["GetFunction", "GetFunctionConfiguration"], register_one)
+    door.register_later(["GetPolicy"], lambda: registered.append("another"))
+    assert door.operations_served == ["GetFunction", "GetFunctionConfiguration", "GetPolicy"]
+    assert registered == []
+    assert (await send(door, "GET", FUNCTION)).status == 500
+    for path in (FUNCTION, f"{FUNCTION}/configuration", FUNCTION):
+        assert (await send(door, "GET", path)).status == 200
+    assert registered == ["one", "one"], "what could not be made is made for the next request"
+
+
 # Handlers in flight
 
 
@@ -279,6 +310,34 @@ def test_remembered_invocations_are_bounded() -> None:
     assert ("POST", path.encode()) not in {key[:2] for key in memory._remembered}
 
 
+async def test_what_paths_mean_is_remembered_up_to_a_bound(authenticator: Believing) -> None:
+    door = PublicDoor(authenticator, Invoking())
+    for number in range(KNOWN_MAX + 5):
+        reply = await send(
+            door, "POST", f"/2015-03-31/functions/f{number}/invocations", LAMBDA | {"host": "127.0.0.1:4566"}
+        )
+        assert reply.status == 200
+    assert len(door._known) == 5
+    await send(door, "POST", INVOKE, LAMBDA | {"host": "127.0.0.1:4566"})
+    long = "a" * KNOWN_BYTES_MAX
+    await send(door, "POST", f"/2015-03-31/functions/{long}/invocations", LAMBDA | {"host": "127.0.0.1"})
+    await send(door, "POST", f"{INVOKE}?Qualifier=x", LAMBDA | {"host": "127.0.0.1"})
+    await send(door, "POST", INVOKE, LAMBDA | {"host": "a-name-that-a-user-may-give.example"})
+    assert len(door._known) == 6
+
+
+async def test_a_host_that_is_mounted_later_is_not_taken_for_what_it_was(authenticator: Believing) -> None:
+    door = PublicDoor(authenticator, Invoking())
+    headers = LAMBDA | {"host": "id.lambda-url.localhost"}
+    assert (await send(door, "POST", INVOKE, LAMBDA | {"host": "localhost"})).status == 200
+    assert (await send(door, "POST", INVOKE, headers)).status == 200
+    door.mount_host(b".lambda-url.", Other())
+    assert (await send(door, "POST", INVOKE, headers)).status == 299
+    assert (await send(door, "POST", INVOKE, LAMBDA | {"host": "localhost"})).status == 200
+    door.mount_path(b"/2015-03-31/functions/", Other())
+    assert (await send(door, "POST", INVOKE, LAMBDA | {"host": "localhost"})).status == 299
+
+
 # Sizes
 
 
@@ -368,11 +427,31 @@ async def test_whole_services_hosts_and_paths_are_mounted(door: PublicDoor) -> N
         ("/bucket/key", {"x-test-service": "s3"}),
         ("/anything", {"host": "abc.lambda-url.us-east-1.localhost"}),
         (FUNCTION, LAMBDA | {"host": "abc.lambda-url.us-east-1.localhost"}),
+        ("/", {"x-test-service": "s3", "x-amz-target": "A.B", "host": "abc.LAMBDA-URL.us-east-1.localhost"}),
         ("/_lambent/console/x", {}),
     ]:
         assert (await send(door, "GET", target, headers, b"ok")).status == 299
         assert (await send(door, "GET", target, headers, b"much too long")).body == b"10"
     assert (await send(door, "GET", FUNCTION, LAMBDA | {"host": "localhost"})).status == 501
+
+
+@pytest.mark.parametrize(
+    "origin", ["https://evil.example", "null", "http://localhost:8000", "http://a.localhost", "x\u00e9"]
+)
+@pytest.mark.parametrize("headers", [{}, {"x-amz-target": "Target.Do"}])
+async def test_a_page_of_another_origin_can_do_nothing(origin: str, headers: dict[str, str]) -> None:
+    """What any page in a browser can send without being asked for permission: a request without a signature."""
+    door = PublicDoor(Nobody())
+    door.register("GetFunction", get_function)
+    door.mount_target("Target", lambda caller, operation, values: asyncio.sleep(0, {}))
+    sent = {**headers, "host": "localhost", "origin": origin}
+    for method, target in (("GET", FUNCTION), ("POST", "/2015-03-31/functions"), ("OPTIONS", FUNCTION)):
+        reply = await send(door, method, target, sent)
+        assert reply.status in (400, 403)
+        assert b"MissingAuthenticationToken" in reply.body + reply.headers[b"x-amzn-errortype"]
+    same = {"host": "localhost", "origin": "http://localhost"}
+    assert (await send(door, "GET", FUNCTION, same)).status == 200
+    assert (await send(door, "GET", FUNCTION, {"host": "localhost"})).status == 200
 
 
 async def test_an_unknown_service_is_told_so_in_its_own_protocol(door: PublicDoor) -> None:

@@ -12,6 +12,7 @@ import botocore
 import pytest
 
 from lambent.api.patterns import compile_java, translate
+from lambent.api.rest import HTTP_APIS_FILE
 from lambent.api.table import OPERATIONS_FILE, load_table, read_table
 
 SCRIPT = Path(__file__).parents[3] / "scripts" / "generate-operations"
@@ -45,6 +46,30 @@ def test_the_checked_in_table_is_what_the_installed_model_gives() -> None:
 def test_the_tables_of_the_query_protocol_are_what_the_installed_models_give(service: str) -> None:
     checked_in = OPERATIONS_FILE.with_name(f"{service}.json").read_text(encoding="utf-8")
     assert generator().generate_query(service) == checked_in
+
+
+@pytest.mark.skipif(
+    load_table().botocore != botocore.__version__,
+    reason=f"the table is of botocore {load_table().botocore}, installed is {botocore.__version__}",
+)
+def test_the_table_of_http_apis_is_what_the_installed_model_gives() -> None:
+    assert generator().generate_http_apis() == HTTP_APIS_FILE.read_text(encoding="utf-8")
+
+
+def test_the_table_of_http_apis_has_the_names_of_the_wire_and_the_lengths_of_the_names() -> None:
+    table = read_table(HTTP_APIS_FILE)
+    asked = table.operations["CreateRoute"].input
+    assert asked is not None
+    assert (asked.members["RouteKey"].wire_name, asked.members["RouteKey"].location) == ("routeKey", None)
+    assert (asked.members["ApiId"].wire_name, asked.members["ApiId"].location) == ("apiId", "uri")
+    assert table.operations["CreateApi"].status == 201
+    assert table.operations["DeleteApi"].status == 204
+    assert (table.shape("StringWithLengthBetween1And128").min, table.shape("StringWithLengthBetween1And128").max) == (
+        1,
+        128,
+    )
+    assert table.shape("StringWithLengthBetween0And32K").max == 32_768
+    assert table.shape("StageVariablesMap").value.min == 0, "an empty value takes its entry away"
 
 
 def test_every_operation_is_there_with_its_success_status() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lambent.assembly.node import BadAccessKeys, access_keys
+from lambent.assembly.keys import BadAccessKeys, access_keys
 
 
 def test_keys_secrets_and_accounts_are_read() -> None:

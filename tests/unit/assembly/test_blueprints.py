@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from lambent.domain.clock import ManualClock
 from lambent.domain.egress import Outside
 from lambent.domain.names import FunctionRef
 from lambent.environments.failures import NO_BOOTSTRAP
-from lambent.environments.plan import StartPlan
+from lambent.environments.plan import RuntimeMissing, StartPlan
 from lambent.functions.model import Code, Configuration, FunctionVersion, LayerReference, Logging
 from lambent.identity.temporary import TemporaryCredentials
 from lambent.packages.merge import tree_name
@@ -37,9 +38,10 @@ class Machine:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
 
-    def plan(self, *layers: str) -> StartPlan:
+    def plan(self, *layers: str, environment: dict[str, str] | None = None) -> StartPlan:
         references = tuple(LayerReference(f"l{n}", 1, digest) for n, digest in enumerate(layers))
         configuration = Configuration("r", "provided.al2023", "h", Logging("Text", None, None, "g"), layers=references)
+        configuration = replace(configuration, environment=environment)
         version = FunctionVersion(
             FunctionRef("123456789012", "us-east-1", "fn"), "$LATEST", configuration, Code(CODE, "s", 1), "r", "Active",
             None, None, 1, 1,
@@ -53,6 +55,30 @@ ORIGIN = Origin("123456789012", "us-east-1", "fn", "$LATEST", "e1", "g", "s", 12
 @pytest.fixture
 def machine(tmp_path: Path) -> Machine:
     return Machine(tmp_path)
+
+
+def test_a_web_adapter_without_a_python_says_so(machine: Machine) -> None:
+    with pytest.raises(RuntimeMissing, match=r"the server of a provided.al2023 function by a Python, and none is on"):
+        machine.plan(environment={"LAMBENT_WEB_ADAPTER": "port"})
+
+
+def test_extensions_are_the_files_of_their_directory_in_order(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    machine.file(CODE)
+    for name in ("extensions/b", "extensions/a", "extensions/deep/c", "other/d"):
+        machine.file(ONE, name)
+    plan = machine.plan(ONE)
+    assert [(one.name, list(one.argv), one.cwd) for one in plan.extensions] == [
+        ("a", ["/opt/extensions/a"], "/"),
+        ("b", ["/opt/extensions/b"], "/"),
+    ]
+    names = set(plan.extensions[0].env)
+    assert {"AWS_LAMBDA_RUNTIME_API", "AWS_REGION", "PATH"} <= names
+    hidden = {"LAMBDA_TASK_ROOT", "LAMBDA_RUNTIME_DIR", "AWS_LAMBDA_LOG_GROUP_NAME", "AWS_LAMBDA_LOG_STREAM_NAME"}
+    assert not names & (hidden | {"AWS_XRAY_CONTEXT_MISSING", "AWS_XRAY_DAEMON_ADDRESS", "AWS_EXECUTION_ENV"})
+    assert not {name for name in names if name.startswith("_")}
+    assert machine.plan().extensions == ()
+    assert machine.plan(TWO).extensions == ()
 
 
 def test_the_bootstrap_of_a_layer_is_used_where_the_code_has_none(machine: Machine) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 from click.testing import CliRunner
 
@@ -14,6 +16,7 @@ from lambent import __version__
 from lambent.cli import COMMANDS, root
 from lambent.commands import banner, deploy, invoke, logs, remote
 from lambent.commands.failures import Failed
+from lambent.runtimes.install import Installer
 
 REPORT = (
     "START RequestId: 11111111-2222-4333-8444-555555555555 Version: $LATEST\nhello\n"
@@ -79,6 +82,54 @@ def test_completion_of_a_name_is_silent_without_a_server(nobody: str) -> None:
     context = deploy.command.make_context("deploy", ["."], resilient_parsing=True)
     context.params["endpoint"] = nobody
     assert remote.function_names(context, deploy.command.params[0], "") == []
+
+
+def completed(monkeypatch: pytest.MonkeyPatch, *words: str) -> list[str]:
+    """What the shell is offered for the last word."""
+    monkeypatch.setenv("COMP_WORDS", " ".join(("lambent", *words)))
+    monkeypatch.setenv("COMP_CWORD", str(len(words)))
+    said = CliRunner().invoke(root, prog_name="lambent", env={"_LAMBENT_COMPLETE": "bash_complete"}).output
+    return [line.partition(",")[2] for line in said.splitlines()]
+
+
+def test_completion_offers_what_can_be_added_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    offered = completed(monkeypatch, "runtimes", "add", "")
+    assert {"nodejs22.x", "official-nodejs22.x", "official-python3.12", "sdk-python3.12"} <= set(offered)
+    assert not [name for name in offered if "java" in name or "provided" in name or name.startswith("python")]
+    assert "official-python2.7" not in offered
+
+
+def test_completion_offers_the_runtimes_that_a_function_may_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    offered = completed(monkeypatch, "deploy", "--runtime", "p")
+    assert {"python3.13", "provided.al2023"} <= set(offered)
+    assert "python2.7" not in offered
+
+
+@pytest.mark.parametrize("is_after", [False, True], ids=["before-add", "after-add"])
+def test_add_takes_the_data_directory_wherever_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_after: bool
+) -> None:
+    added: list[tuple[str, Path]] = []
+
+    def add(self: Installer, name: str, interpreters: object) -> Path:
+        added.append((name, self.data))
+        return self.data
+
+    monkeypatch.setattr(Installer, "add", add)
+    option = ("--data-dir", str(tmp_path / "data"))
+    words = ("add", "nodejs22.x", *option) if is_after else (*option, "add", "nodejs22.x")
+    result = CliRunner().invoke(root, ["runtimes", *words], catch_exceptions=False)
+    assert (result.exit_code, added) == (0, [("nodejs22.x", tmp_path / "data" / "runtimes")])
+
+
+def test_a_region_that_is_none_is_refused_before_anybody_is_asked(nobody: str) -> None:
+    result = CliRunner().invoke(root, ["ls", "--endpoint", nobody, "--region", "not a region"])
+    assert (result.exit_code, result.output) == (
+        1,
+        "lambent: 'not a region' is not a region; it looks like us-east-1.\n",
+    )
+    for region in ("eu-west-1", "us-gov-west-1", "us-isob-east-1", "eusc-de-east-1", "cn-north-1"):
+        assert remote._REGION.fullmatch(region)
 
 
 def test_the_most_specific_endpoint_wins() -> None:
@@ -151,6 +202,39 @@ def test_the_banner_names_everything_and_is_plain_without_colour() -> None:
         assert words in text
     assert "`lambent runtimes add nodejs22.x`" in text
     assert "\x1b[" in banner.render(FACTS, colour=True)
+
+
+def test_the_banner_says_that_the_disk_is_full_before_anything_is_refused() -> None:
+    assert "are free" not in banner.render(FACTS, colour=False)
+    text = banner.render({**FACTS, "data_note": "less than 512 MB are free"}, colour=False)
+    assert "  data      /var/lib/lambent\n            less than 512 MB are free\n" in text
+
+
+def test_the_line_to_copy_works_where_signatures_are_verified_too() -> None:
+    """`test` is nobody there: the line names a key that is known, and not its secret."""
+    open_line = banner.render(FACTS, colour=False).splitlines()[-2]
+    assert open_line.endswith(
+        " AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_REGION=us-east-1 AWS_DEFAULT_REGION=us-east-1"
+    )
+    facts = {**FACTS, "access_key": "AKIDADA", "region": "eu-west-1"}
+    line = banner.render(facts, colour=False).splitlines()[-2]
+    assert line.endswith(
+        " AWS_ACCESS_KEY_ID=AKIDADA AWS_SECRET_ACCESS_KEY='the secret of AKIDADA' AWS_REGION=eu-west-1 "
+        "AWS_DEFAULT_REGION=eu-west-1"
+    )
+
+
+def test_the_line_to_copy_is_all_that_boto3_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """boto3 does not read AWS_REGION, other SDKs do not read AWS_DEFAULT_REGION."""
+    for variable in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(variable)
+    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
+    line = banner.render(FACTS, colour=False).splitlines()[-2].strip().removeprefix("export ")
+    for assignment in line.split():
+        monkeypatch.setenv(*assignment.split("=", 1))
+    client = boto3.Session().client("lambda")
+    assert (client.meta.endpoint_url, client.meta.region_name) == (FACTS["endpoint"], "us-east-1")
+    client.close()
 
 
 def test_the_banner_does_not_call_the_process_tier_a_sandbox() -> None:

@@ -79,14 +79,14 @@ def test_a_handler_says_which_of_two_languages_is_meant(tmp_path: Path) -> None:
     files = {"app.py": "def handler(e, c): ...", "web.js": "console.log(1)"}
     made = package(tmp_path, files)
     assert guess(made, runtime=None, handler="app.handler").runtime == HERE
-    with pytest.raises(Failed, match="several languages here; say --runtime"):
+    with pytest.raises(Failed, match="are files of several languages; say --runtime"):
         guess(made, runtime=None, handler=None)
 
 
 @pytest.mark.parametrize(
     ("files", "runtime", "words"),
     [
-        ({"readme.txt": "x"}, None, "no source file at its top here; say --runtime"),
+        ({"readme.txt": "x"}, None, "At the package's top there is no source file of a known language; say --runtime"),
         ({"app.py": "x = 1"}, None, "No handler was found"),
         (
             {"a.py": "def handler(e, c): ...", "b.py": "def handler(e, c): ..."},

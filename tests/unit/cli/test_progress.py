@@ -19,7 +19,7 @@ def test_a_long_step_says_one_line_in_a_pipe(
     assert output.SILENT_S == 1.0
     monkeypatch.setattr(output, "SILENT_S", 0.0)
     with working("Sending hello") as words:
-        words("Waiting for hello")
+        words("Waiting for hello.")  # a sentence's full stop gives way to the dots
         for timer in [one for one in threading.enumerate() if isinstance(one, threading.Timer)]:
             timer.join(10)  # it may have ended already
     printed = capfd.readouterr()

@@ -19,7 +19,7 @@ from lambent.settings import (
     variable_of,
 )
 
-UNITS = ("_s", "_ms", "_mb", "_kb_per_s", "_max", "days", "blanks", "port", "account_concurrency")
+UNITS = ("_s", "_ms", "_us", "_mb", "_kb_per_s", "_max", "days", "blanks", "port", "account_concurrency")
 
 
 def test_every_field_has_a_sentence_and_a_default_within_its_bounds() -> None:

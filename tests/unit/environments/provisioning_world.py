@@ -39,6 +39,7 @@ class ProvisionedWorld(World):
         self.act: Callable[[int], str | float] = lambda number: 1.0
         self.versions: dict[str, FunctionVersion] = {number: version(number) for number in ("1", "2", "3")}
         self.missing_runtime: str | None = None
+        self.has_disk = True
         self.wishes: dict[str, Wish] = {}
         self.allocated: list[int] = []
         self.results: list[Result] = []
@@ -54,6 +55,7 @@ class ProvisionedWorld(World):
             limits=EnvironmentLimits(**{"environments_max": 100, "idle_timeout_s": 600.0, **limits}),
             wishes=lambda _: dict(self.wishes),
             allocated=lambda _, number: self.allocated.append(number),
+            has_disk=lambda: self.has_disk,
         )
 
     def blueprint(self, version: FunctionVersion) -> Blueprint:
@@ -70,10 +72,10 @@ class ProvisionedWorld(World):
             loop.call_later(act, sink.ready)
         elif act == "fail":
             loop.call_later(0.1, sink.init_error, "Runtime.Unknown", b"{}")
-            loop.call_later(0.2, sink._on_exit, Exit(1, None, out_of_memory=False))
+            loop.call_later(0.2, sink.runtime.ended, Exit(1, None, out_of_memory=False))
         elif act == "die":  # right after a good init
             loop.call_later(0.1, sink.ready)
-            loop.call_later(0.2, sink._on_exit, Exit(1, None, out_of_memory=False))
+            loop.call_later(0.2, sink.runtime.ended, Exit(1, None, out_of_memory=False))
         return Channel(self.events), None
 
     @property
@@ -117,18 +119,20 @@ class ProvisionedWorld(World):
         environment.ready()
 
 
-def play(body: Callable[[ProvisionedWorld], Any], **limits: Any) -> None:
+def play(
+    body: Callable[[ProvisionedWorld], Any], *, world: type[ProvisionedWorld] = ProvisionedWorld, **limits: Any
+) -> None:
     """Run a body; whatever it leaves is closed, and then nothing is there."""
     clock = ManualClock()
 
     async def main() -> None:
-        world = ProvisionedWorld(clock, **limits)
-        world.environments.start()
+        made = world(clock, **limits)
+        made.environments.start()
         try:
-            await body(world)
+            await body(made)
         finally:
-            await world.environments.close()
-        assert world.environments.count == 0
+            await made.environments.close()
+        assert made.environments.count == 0
         assert len(asyncio.all_tasks()) == 1
 
     run_virtual(clock, main())

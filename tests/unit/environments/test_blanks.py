@@ -58,6 +58,9 @@ class Made:
             command.channel.send(encoded(WAITING))
         return theirs
 
+    def peak_bytes(self) -> int:
+        return 2_000_000
+
     async def destroy(self) -> None:
         self.driver.alive.remove(self)
         self.release()
@@ -77,6 +80,7 @@ class Maker:
     def __init__(self, *, binds_running: bool = True) -> None:
         self.alive: list[Made] = []
         self.binds_running = binds_running
+        self.forks = None
         self.is_broken = False
         self.cannot_start = False
         self.starts_slowly = False

@@ -1,7 +1,7 @@
 """Whatever runtimes and sandboxes do, in whatever order: each work ends once, nothing is left, nothing waits for ever.
 
-Seeded storms in virtual time. Sandboxes are slow and sometimes fail; runtimes get ready, fail, hang, exit, answer and
-fall silent; requests of several tenants come in bursts on a node that is too small, while functions are updated and
+Seeded storms in virtual time. Sandboxes are slow and sometimes fail; runtimes get ready, fail, hang, exit, answer at once
+or as a stream, for callers who are slow or gone, and fall silent, and so do the extensions that some functions have; requests of several tenants come in bursts on a node that is too small, while functions are updated and
 deleted and provisioned concurrency comes and goes.
 """
 
@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import os
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,13 +20,15 @@ from tests.simulation.virtual_time import run_virtual
 
 from lambent.domain.clock import ManualClock
 from lambent.domain.names import FunctionRef
-from lambent.environments.channel import RuntimeEvent, RuntimeSink
-from lambent.environments.plan import FRAMES, Blueprint, StartPlan
+from lambent.environments.channel import ExtensionsSink, ExtensionStatus, Flow, Piece, RuntimeEvent, RuntimeSink
+from lambent.environments.plan import FRAMES, Blueprint, ExtensionProgram, StartPlan
 from lambent.environments.provisioning import NODE_SHARE
 from lambent.environments.service import EnvironmentLimits, Environments
 from lambent.environments.work import Result, Work
 from lambent.functions.model import Change, Code, Configuration, FunctionVersion, Logging
 from lambent.functions.provisioned import Wish
+from lambent.runtime_api.extension_machine import Extension, Move, Roster
+from lambent.runtime_api.extension_machine import State as ExtensionState
 from lambent.sandbox.port import Binding, Command, Exit, Limits, SandboxError, Tier, Usage
 from lambent.telemetry.lines import LineSplitter
 
@@ -45,6 +47,7 @@ class Channel:
         self.sandbox: Sandbox | None = None
         self.is_ready = self.is_closed = False
         self.event: RuntimeEvent | None = None
+        self.is_streaming = self.is_paused = False
 
     def dispatch(self, event: RuntimeEvent) -> None:
         assert self.is_ready, "an event for a runtime that did not ask for one"
@@ -54,11 +57,44 @@ class Channel:
         assert self.sandbox.tenant in (None, event.tenant_id), "a sandbox that another tenant has used"
         self.sandbox.tenant = event.tenant_id
         self.is_ready, self.event = False, event
-        act = self.storm.draw({"answer": 10, "error": 3, "large": 1, "exit": 2, "silence": 1, "answer and hang": 1})
+        act = self.storm.draw(
+            {"answer": 10, "error": 3, "large": 1, "exit": 2, "silence": 1, "answer and hang": 1, "stream": 10}
+        )
         self.storm.later(0.3, self.do, act, self.sandbox.life)
 
     def abandon(self) -> None:
         self.event = None
+
+    def pause(self) -> None:
+        assert not self.is_paused
+        self.is_paused = True
+
+    def resume(self) -> None:
+        assert self.is_paused
+        self.is_paused = False
+
+    def read_rest(self) -> None:
+        """Some had said more than was read."""
+        if self.is_streaming and self.storm.random.random() < 0.5:
+            self.sink.streamed((b"last",), 4)
+            if self.storm.random.random() < 0.5:
+                self.end_stream("stream end")
+                if self.storm.random.random() < 0.5:
+                    self.sink.ready()
+
+    def end_stream(self, act: str) -> None:
+        self.is_streaming = False
+        if self.event is not None:
+            self.event = None
+            if act == "stream end":
+                self.sink.stream_ended()
+            else:
+                self.sink.stream_failed("Function.Unknown", b"{}")
+
+    def go_on(self, life: int) -> None:
+        """What comes next of a stream."""
+        act = self.storm.draw({"chunk": 8, "stream end": 3, "stream fail": 1, "exit": 1, "silence": 1, "flood": 1})
+        self.storm.later(0.2, self.do, act, life)
 
     def close(self) -> None:
         self.is_closed = True
@@ -71,9 +107,26 @@ class Channel:
         if sandbox.is_frozen:  # it goes on when it is thawed
             self.storm.later(0.1, self.do, act, life)
             return
+        if self.is_streaming and self.is_paused and act != "exit":
+            self.storm.later(0.1, self.do, act, life)  # it blocks in its write
+            return
         sandbox.print(f"{act}\n")
+        if act in ("chunk", "flood"):
+            size = 60_000_000 if act == "flood" else 3
+            self.sink.streamed((b"a", memoryview(bytes(size - 1))), size)
+            self.go_on(life)
+            return
+        if act in ("stream end", "stream fail"):
+            self.end_stream(act)
+            self.storm.later(0.1, self.do, self.storm.draw({"ask": 20, "exit": 1, "silence": 1}), life)
+            return
+        if act == "stream" and self.event is not None:
+            self.is_streaming = True
+            self.sink.stream_started(self.event.request_id, "text/plain")
+            self.go_on(life)
+            return
         if act == "exit":
-            sandbox.end(Exit(self.storm.random.choice((0, 1)), None, out_of_memory=False))
+            sandbox.end("runtime", Exit(self.storm.random.choice((0, 1)), None, out_of_memory=False))
             return
         if act in ("ready", "init error"):
             if act == "init error":
@@ -100,11 +153,133 @@ class Channel:
 
     def die_idle(self, life: int) -> None:
         if self.storm.random.random() < 0.05 and self.sandbox is not None and self.sandbox.life == life:
-            self.sandbox.end(Exit(None, 11, out_of_memory=False))
+            self.sandbox.end("runtime", Exit(None, 11, out_of_memory=False))
+
+
+class Caller:
+    """Takes a response as it comes, at a pace of its own; what it hears must be in order."""
+
+    def __init__(self, storm: Storm, ended: list[str]) -> None:
+        self.storm, self.ended = storm, ended
+        self.flow: Flow | None = None
+        self.is_over = False
+
+    def start(self, content_type: str, flow: Flow) -> None:
+        assert self.flow is None
+        assert not self.ended
+        self.flow = flow
+
+    def write(self, pieces: Sequence[Piece], size: int) -> None:
+        assert self.flow is not None
+        assert not self.ended
+        assert not self.is_over
+        if self.storm.random.random() < 0.3:
+            self.flow.pause()
+            self.storm.later(0.3, self.flow.resume)
+        elif self.storm.random.random() < 0.02:
+            self.flow.pause()  # for ever
+
+    def end(self) -> None:
+        assert self.flow is not None
+        assert not self.is_over
+        self.is_over = True
+
+
+class Company:
+    """The extensions of one life of a runtime: the storm plays them, by the product's own table."""
+
+    def __init__(self, storm: Storm, sink: ExtensionsSink, external: Sequence[str]) -> None:
+        self.storm, self.sink = storm, sink
+        self.roster = Roster(external)
+        self.count = len(self.roster)
+        self.failure: tuple[str, str] | None = None
+        self.sandbox: Sandbox | None = None
+        self.is_closed = False
+        self.told: set[str] = set()
+        """Who has been told of its end."""
+
+    @property
+    def is_external_registered(self) -> bool:
+        return self.roster.is_external_registered
+
+    @property
+    def is_ready(self) -> bool:
+        return self.roster.is_ready
+
+    @property
+    def is_busy(self) -> bool:
+        return self.roster.is_busy
+
+    def close_registration(self) -> None:
+        self.roster.is_open = False
+
+    def statuses(self) -> list[ExtensionStatus]:
+        return [ExtensionStatus(one.name, one.state.value, one.events, one.error_type) for one in self.roster]
+
+    def launch_failed(self, name: str, error_type: str) -> None:
+        self.roster.get(name).move(Move.LAUNCH_ERROR, name)
+
+    def close(self) -> None:
+        self.is_closed = True
+
+    def invoke(self, event: RuntimeEvent) -> None:
+        assert not self.is_closed
+        for one in self.roster:
+            if "INVOKE" in one.events:
+                assert one.state is ExtensionState.READY, "an invocation before all were ready"
+                one.move(Move.EVENT, one.name)
+                act = self.storm.draw({"next": 12, "exit": 1, "report": 1, "silence": 1})
+                self.storm.later(0.6, self.do, act, one)
+
+    def shut_down(self, reason: str, deadline_ms: int) -> frozenset[str]:
+        assert reason in ("spindown", "timeout", "failure")
+        told = {one.name for one in self.roster if one.is_external and "SHUTDOWN" in one.events}
+        for name in told - self.told:
+            self.storm.later(3.0, self.do, "exit", self.roster.get(name))
+        self.told |= told
+        return frozenset(told)
+
+    def do(self, act: str, one: Extension) -> None:
+        """What an extension does, if it still lives and runs."""
+        sandbox = self.sandbox
+        if self.is_closed or sandbox is None or (one.is_external and f"extension {one.name}" not in sandbox.programs):
+            return
+        if sandbox.is_frozen:
+            self.storm.later(0.1, self.do, act, one)
+            return
+        if act == "exit" and one.is_external:
+            sandbox.end(f"extension {one.name}", Exit(self.storm.random.choice((0, 1)), None, out_of_memory=False))
+        elif act == "register" and one.may(Move.REGISTER):
+            events = self.storm.random.choice((["INVOKE", "SHUTDOWN"], ["INVOKE"], ["SHUTDOWN"], []))
+            self.roster.register(one.name, events)
+            self.storm.later(0.2, self.do, self.storm.draw({"next": 20, "exit": 1, "report": 1, "silence": 1}), one)
+            self.sink.extension_moved()
+        elif act == "next" and one.may(Move.NEXT):
+            one.move(Move.NEXT, one.name)
+            self.sink.extension_moved()
+        elif act == "report" and one.may(Move.EXIT_ERROR):
+            one.move(Move.EXIT_ERROR, one.name)
+            if self.failure is None:
+                self.failure = "Extension.ExitError", "reported"
+                self.sink.extension_failed()
+
+    def begin(self, name: str, sandbox: Sandbox) -> None:
+        """An external one was started."""
+        self.sandbox = sandbox
+        act = self.storm.draw({"register": 20, "exit": 1, "silence": 1})
+        self.storm.later(0.1, self.do, act, self.roster.get(name))
+
+    def begin_internal(self, sandbox: Sandbox) -> None:
+        """The runtime was started; something in it may register."""
+        self.sandbox = sandbox
+        if self.storm.random.random() < 0.2 and self.roster.is_open:
+            one = self.roster.register("inside", ["INVOKE"])
+            self.count = len(self.roster)
+            self.storm.later(0.2, self.do, "next", one)
 
 
 class Sandbox:
-    """Counts its programs as lives; slow, and not to be relied upon."""
+    """Counts its runtimes as lives; slow, and not to be relied upon."""
 
     api_address = "127.0.0.1:9001"
     listener: Any = None
@@ -114,8 +289,9 @@ class Sandbox:
         self.life = 0
         self.is_frozen = False
         self.tenant: str | None = None
-        self.on_exit: Callable[[Exit], None] | None = None
-        self.log = -1
+        self.programs: dict[str, tuple[Callable[[Exit], None], int]] = {}
+        """What runs: whom to tell of its end, and its end of the log pipe."""
+        self.company: Company | None = None
 
     async def bind(self, binding: Binding) -> None:
         await self.storm.step("bind")
@@ -125,39 +301,75 @@ class Sandbox:
 
     async def start(self, command: Command, on_exit: Callable[[Exit], None]) -> int:
         await self.storm.step("start")
-        assert self.on_exit is None, "two programs in one sandbox"
+        assert command.label not in self.programs, "two programs of one name in one sandbox"
+        theirs, log = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self.programs[command.label] = on_exit, log
+        company = self.company
+        assert company is not None
+        if command.label != "runtime":
+            if self.storm.random.random() < 0.05:
+                self.storm.later(0.05, self.end, command.label, Exit(None, None, out_of_memory=False, error=13))
+            else:
+                company.begin(command.label.removeprefix("extension "), self)
+            return theirs
+        assert company.is_external_registered, "the runtime before its extensions"
         self.life += 1
-        self.on_exit = on_exit
+        company.begin_internal(self)
         channel: Any = command.channel
         channel.sandbox = self
-        theirs, self.log = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         act = self.storm.draw({"ready": 12, "init error": 2, "exit": 2, "silence": 1})
         self.storm.later(0.5, channel.do, act, self.life)
         return theirs
 
     def print(self, text: str) -> None:
-        if self.log >= 0:
-            os.write(self.log, text.encode())
+        if "runtime" in self.programs:
+            os.write(self.programs["runtime"][1], text.encode())
 
-    def end(self, exit_: Exit) -> None:
+    def end(self, label: str, exit_: Exit) -> None:
         """The program is over: its log closes, its end is reported once."""
-        on_exit, self.on_exit = self.on_exit, None
-        if on_exit is not None:
-            self.life += 1
-            os.close(self.log)
-            self.log = -1
-            on_exit(exit_)
+        program = self.programs.pop(label, None)
+        if program is not None:
+            if label == "runtime":
+                self.life += 1
+            os.close(program[1])
+            program[0](exit_)
+
+    async def signal(self, label: str, number: int) -> None:
+        await self.storm.step("signal")
+        self.is_frozen = False
+        if number == 9 or self.storm.random.random() < 0.5:
+            self.storm.later(0.05, self.end, label, Exit(None, number, out_of_memory=False))
+
+    def end_all(self) -> None:
+        for label in list(self.programs):
+            self.end(label, Exit(None, 9, out_of_memory=False))
 
     async def reset(self) -> None:
         await self.storm.step("reset")
         self.is_frozen = False
-        self.end(Exit(None, 9, out_of_memory=False))
+        self.end_all()
+
+    def forgive(self) -> None:
+        pass
 
     def peak_bytes(self) -> int:
         return self.usage().memory_peak_bytes
 
     def usage(self) -> Usage:
         return Usage(1_048_576, 1)
+
+    def freeze_now(self) -> bool:
+        """Half of the time it has to be asked for."""
+        if self.storm.random.random() < 0.5:
+            return False
+        self.is_frozen = True
+        return True
+
+    def thaw_now(self) -> bool:
+        if self.storm.random.random() < 0.5:
+            return False
+        self.is_frozen = False
+        return True
 
     async def freeze(self) -> None:
         self.is_frozen = True
@@ -169,11 +381,14 @@ class Sandbox:
 
     async def destroy(self) -> None:
         await self.storm.step("destroy", can_fail=False)
-        self.end(Exit(None, 9, out_of_memory=False))
+        self.end_all()
         self.storm.alive.remove(self)
 
 
+@dataclass
 class _Door:
+    sandbox: Sandbox
+
     def close(self) -> None: ...
 
 
@@ -209,7 +424,11 @@ class Storm:
     async def close(self) -> None: ...
 
     def open_door(self, sandbox: Any, origin: Any, version: Any) -> Any:
-        return _Door()
+        return _Door(sandbox)
+
+    def open_extensions(self, sink: ExtensionsSink, door: Any, facts: Any, external: Sequence[str]) -> Any:
+        company = door.sandbox.company = Company(self, sink, external)
+        return company
 
     def open_http(self, sink: RuntimeSink, sandbox: Any, door: Any) -> Any:
         raise AssertionError("frames only")
@@ -219,7 +438,10 @@ class Storm:
         return channel, channel
 
     def blueprint(self, version: FunctionVersion) -> Blueprint:
-        return Blueprint("image", lambda origin, address: StartPlan(("/bin/x",), {}, FRAMES), "python:3.11.v1", "arn")
+        names = {"one": (), "two": ("alone",), "three": ("first", "second")}[version.ref.name]
+        programs = tuple(ExtensionProgram(name, (f"/opt/extensions/{name}",), {}) for name in names)
+        plan = StartPlan(("/bin/x",), {}, FRAMES, extensions=programs)
+        return Blueprint("image", lambda origin, address: plan, "python:3.11.v1", "arn")
 
 
 def version_of(name: str, generation: int) -> FunctionVersion:
@@ -302,7 +524,9 @@ async def storm_over(seed: int, clock: ManualClock) -> None:
         request_id = str(number)
         ended[request_id] = []
         event = RuntimeEvent(request_id, 0, "arn", "", "", "", tenant, "application/json", b"{}")
-        environments.submit(environments.entry(version, tenant), Work(event, TIMEOUT_S, done, failed))
+        caller = Caller(storm, ended[request_id]) if chance.random() < 0.6 else None
+        work = Work(event, TIMEOUT_S, done, failed, sink=caller)
+        environments.submit(environments.entry(version, tenant), work)
     if chance.random() < 0.7:  # else the node is closed over running work
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(WAIT_S_MAX + TIMEOUT_S + 5):
@@ -319,6 +543,7 @@ async def storm_over(seed: int, clock: ManualClock) -> None:
     assert storm.alive == []
     assert storm.alive_max <= ENVIRONMENTS_MAX
     assert environments.count == 0
+    assert environments._shared.awake.running == 0
     assert list(environments.all()) == []
 
 

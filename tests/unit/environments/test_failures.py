@@ -7,7 +7,13 @@ import json
 
 import pytest
 
-from lambent.environments.failures import RESPONSE_TOO_LARGE, describe_exit, timed_out
+from lambent.environments.failures import (
+    RESPONSE_TOO_LARGE,
+    describe_exit,
+    describe_extension_exit,
+    launch_error_type,
+    timed_out,
+)
 from lambent.sandbox.port import Exit
 
 
@@ -31,6 +37,31 @@ from lambent.sandbox.port import Exit
 )
 def test_an_exit_is_described(exit_: Exit, expected: tuple[str, str]) -> None:
     assert describe_exit(exit_) == expected
+
+
+@pytest.mark.parametrize(
+    ("exit_", "expected"),
+    [
+        (Exit(0, None, False), ("Extension.Crash", "exit code 0")),
+        (Exit(3, None, False), ("Extension.Crash", "exit status 3")),
+        (Exit(None, 9, False), ("Extension.Crash", "signal: killed")),
+        (Exit(None, 34, False), ("Extension.Crash", "signal: signal 34")),
+        (
+            Exit(None, None, False, error=errno.EACCES),
+            ("Extension.LaunchError", "fork/exec /opt/extensions/x: permission denied"),
+        ),
+        (
+            Exit(None, None, False, error=errno.ENOEXEC),
+            ("Extension.LaunchError", "fork/exec /opt/extensions/x: exec format error"),
+        ),
+    ],
+)
+def test_an_extensions_end_is_described(exit_: Exit, expected: tuple[str, str]) -> None:
+    assert describe_extension_exit("x", exit_) == expected
+
+
+def test_why_an_extension_could_not_be_started() -> None:
+    assert [launch_error_type(one) for one in (errno.EACCES, errno.ENOENT)] == ["PermissionDenied", "UnknownError"]
 
 
 def test_a_time_out_names_the_request_and_two_decimals() -> None:

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import random
+from collections.abc import Iterable
 
+import pytest
 from tests.unit.environments.provisioning_world import ProvisionedWorld, play, version
 
+from lambent.environments import idle, service
+from lambent.environments.entries import Entry
 from lambent.environments.environment import Environment
+from lambent.environments.keeping import LOOK_S_MAX
 from lambent.environments.lifecycle import State
 
 
@@ -17,8 +23,14 @@ async def invoked(world: ProvisionedWorld, number: str, peak_mb: int = 0) -> Env
     while not (busy := world.busy()):  # noqa: ASYNC110 - virtual time
         await asyncio.sleep(0.02)
     world.answer(busy[0])
-    busy[0].peak_mb = peak_mb
+    uses(world, busy[0], peak_mb)
     return busy[0]
+
+
+def uses(world: ProvisionedWorld, environment: Environment, peak_mb: int) -> None:
+    """What the sandbox would have said after an attempt: these sandboxes are none, and use nothing."""
+    environment.peak_mb = peak_mb
+    world.environments.keeping.holds(environment.home, environment)
 
 
 def names(world: ProvisionedWorld) -> list[str]:
@@ -44,7 +56,7 @@ def test_over_the_budget_the_large_one_goes_first_although_it_was_used_last() ->
         large = await invoked(world, "3", 30)
         await asyncio.sleep(5)
         assert names(world) == ["1", "2", "3"]
-        large.peak_mb = 90
+        uses(world, large, 90)
         await asyncio.sleep(2)
         assert names(world) == ["1", "2"]
 
@@ -109,7 +121,7 @@ def test_an_update_keeps_what_is_known_of_a_version_and_a_deletion_does_not() ->
         await asyncio.sleep(1)
         world.versions.clear()
         world.told("deleted")
-        assert world.environments._inherited == {}
+        assert world.environments._entries.inherited == {}
         world.versions["1"] = version("1", 5)
         assert world.environments.entry(world.versions["1"]).history is not known
 
@@ -172,13 +184,122 @@ def test_over_the_budget_several_of_one_version_go_before_one_of_another() -> No
             await asyncio.sleep(0.02)
         for one in busy:
             world.answer(one)
-            one.peak_mb = 10
+            uses(world, one, 10)
         await invoked(world, "2", 20)
         await asyncio.sleep(5)
         assert names(world) == ["1", "1", "1", "2"]
         for one in busy:
-            one.peak_mb = 60  # 200 MB in all: two must go
+            uses(world, one, 60)  # 200 MB in all: two must go
         await asyncio.sleep(2)
         assert names(world) == ["1", "2"]
 
     play(body, memory_budget_mb=100)
+
+
+def test_a_pool_is_looked_at_when_its_worth_may_have_changed_and_not_each_second() -> None:
+    async def body(world: ProvisionedWorld) -> None:
+        await invoked(world, "1", 10)
+        looks: list[int] = []
+        for _ in range(4):
+            await asyncio.sleep(600)
+            looks.append(world.environments.keeping.looks)
+        first, *_, last = looks
+        assert first < 600 / LOOK_S_MAX + 25, "half of the bins are shorter than LOOK_S_MAX"
+        assert last - first <= 3 * (600 / LOOK_S_MAX + 2)
+        assert names(world) == ["1"]
+
+    play(body, idle_timeout_s=7_200.0, memory_budget_mb=1_000_000)
+
+
+def test_nobody_is_looked_at_who_has_nothing_idle() -> None:
+    async def body(world: ProvisionedWorld) -> None:
+        await invoked(world, "1", 10)
+        await asyncio.sleep(30)
+        assert names(world) == []
+        entry = world.environments.entry(world.versions["1"])
+        assert not entry.is_watched
+        looks = world.environments.keeping.looks
+        await asyncio.sleep(60)
+        assert world.environments.keeping.looks == looks
+        await invoked(world, "1", 10)
+        assert entry.is_watched
+
+    play(body, idle_timeout_s=5.0)
+
+
+def test_what_all_hold_is_the_sum_of_what_each_holds() -> None:
+    async def body(world: ProvisionedWorld) -> None:
+        keeping = world.environments.keeping
+        dice = random.Random(5)
+        for _ in range(60):
+            await invoked(world, dice.choice(["1", "2", "3"]), dice.randrange(1, 90))
+            await asyncio.sleep(dice.choice([0.0, 1.0, 20.0]))
+            assert keeping.held_mb == sum(one.held_mb for one in world.environments.all())
+            assert all(one.held_mb == one.peak_mb for one in world.environments.all())
+        await asyncio.sleep(400)
+        assert names(world) == []
+        assert keeping.held_mb == 0
+
+    play(body, idle_timeout_s=200.0, memory_budget_mb=150)
+
+
+def test_an_order_of_who_goes_is_made_once_for_many_that_go() -> None:
+    async def body(world: ProvisionedWorld) -> None:
+        for number in map(str, range(1, 41)):
+            world.versions[number] = version(number)
+            await invoked(world, number, 10)
+        await asyncio.sleep(30)
+        keeping = world.environments.keeping
+        ranked, made = keeping._rank, []
+
+        def counted(everybody: Iterable[Entry], now_ns: int) -> None:
+            made.append(now_ns)
+            ranked(everybody, now_ns)
+
+        monkeypatch = pytest.MonkeyPatch()
+        monkeypatch.setattr(keeping, "_rank", counted)
+        for _ in range(20):
+            world.environments._idle.evict_one()
+        monkeypatch.undo()
+        assert len(made) == 1
+        assert names(world) == sorted(map(str, range(21, 41))), "the longest idle first, of equals"
+        assert len({one.version.version for one in world.environments.all()}) == 20
+
+    play(body, idle_timeout_s=3_600.0)
+
+
+def test_while_the_disk_is_full_idle_environments_go_one_after_another() -> None:
+    """Each holds a `/tmp`, and may be what fills it."""
+
+    async def body(world: ProvisionedWorld) -> None:
+        for number in ("1", "2", "3"):
+            await invoked(world, number, 10)
+        await asyncio.sleep(5)
+        world.has_disk = False
+        await asyncio.sleep(2.5)
+        assert names(world) == ["3"]
+        world.has_disk = True
+        await asyncio.sleep(30)
+        assert names(world) == ["3"]
+
+    play(body, idle_timeout_s=3_600.0)
+
+
+def test_pools_that_fall_idle_together_are_not_all_looked_at_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(idle, "LOOKS_MAX", 10)
+
+    async def body(world: ProvisionedWorld) -> None:
+        for number in map(str, range(1, 31)):
+            world.versions[number] = version(number)
+            await invoked(world, number, 10)
+        keeping = world.environments.keeping
+        most, last = 0, keeping.looks
+        for _ in range(40):
+            await asyncio.sleep(service.SWEEP_EVERY_S)
+            most, last = max(most, keeping.looks - last), keeping.looks
+        assert most == 10
+        assert len(names(world)) == 30
+        await asyncio.sleep(120)
+        assert names(world) == [], "each has its turn"
+
+    play(body, idle_timeout_s=100.0)

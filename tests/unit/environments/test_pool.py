@@ -57,10 +57,21 @@ def test_a_provisioned_environment_is_never_retired_for_room_or_for_its_age() ->
     assert list(pool.idle_members()) == [first, provisioned]
     pool.leave(first)
     assert pool.longest_idle is None
-    assert not pool.needs_environment
+    assert pool.needs_environment  # of a request that is not provisioned's
     pool.leave(provisioned)
-    assert pool.needs_environment
     assert pool.is_empty
+
+
+def test_a_request_beyond_what_is_provisioned_takes_an_idle_environment_that_is_not() -> None:
+    pool, (first,) = pool_with_idle(1)
+    provisioned = Member(is_provisioned=True)
+    pool.join(provisioned)
+    assert pool.free(provisioned, 0) is None
+    assert not pool.needs_environment
+    assert pool.lease_on_demand() is first
+    assert pool.needs_environment
+    assert pool.lease_on_demand() is None
+    assert pool.lease() is provisioned
 
 
 def test_each_waiting_request_asks_for_one_start_beyond_those_under_way() -> None:

@@ -20,7 +20,7 @@ from lambent.environments.provisioning import (
     RETRY_MAX_S,
     STARTS_MAX,
 )
-from lambent.environments.service import FINISH_GRACE_S
+from lambent.environments.scaling import FINISH_GRACE_S
 from lambent.sandbox.port import Exit
 from lambent.telemetry.attempt import InitRecord
 
@@ -121,7 +121,7 @@ def test_what_was_whole_and_cannot_be_restored_is_tried_every_five_minutes() -> 
         await asyncio.sleep(60)
         world.act = lambda number: "fail"
         (lost,) = world.of("1")
-        lost._on_exit(EXIT)
+        lost.runtime.ended(EXIT)
         assert world.standing() == (0, 1, "READY")
         await asyncio.sleep(60)
         assert world.standing() == (0, 0, "FAILED")
@@ -140,13 +140,13 @@ def test_one_that_has_lived_is_replaced_at_once_and_one_that_dies_right_away_aft
         world.wish("1", {"1": 1})
         await asyncio.sleep(1 + LIVED_S_MIN + 1)
         (lost,) = world.of("1")
-        lost._on_exit(EXIT)
+        lost.runtime.ended(EXIT)
         await asyncio.sleep(0.01)
         assert len(world.starts) == 2
         world.act = lambda number: "die"
         await asyncio.sleep(1 + LIVED_S_MIN + 1)
         (lost,) = world.of("1")
-        lost._on_exit(EXIT)
+        lost.runtime.ended(EXIT)
         await asyncio.sleep(3_600)
         pauses = [later - earlier for earlier, later in pairwise(world.starts[2:8])]
         assert all(pause > RETRY_FIRST_S for pause in pauses)
@@ -331,9 +331,9 @@ def test_a_node_that_is_full_for_a_minute_says_so_and_room_that_comes_is_used() 
         await asyncio.sleep(FULL_S_MAX - 5)
         assert world.standing() == (0, 0, "IN_PROGRESS")
         for environment in world.busy()[:3]:
-            environment._deadline_s += 600
+            environment.deadline.at_s += 600
         for environment in world.busy():
-            environment._deadline_s += 600
+            environment.deadline.at_s += 600
         await asyncio.sleep(8)
         assert world.standing() == (0, 0, "FAILED")
         assert str(world.reason()).startswith("This node is full: all its 4 environments are in use.")
@@ -418,7 +418,7 @@ def test_a_request_waits_for_a_runtime_as_long_as_that_ones_grace_and_not_for_a_
         await asyncio.sleep(1.5)
         first, second = world.busy()
         for environment in (first, second):
-            environment._asks_itself = True
+            environment.runtime.asks_itself = True
 
         def respond(environment: Environment) -> None:
             assert environment.work is not None

@@ -152,3 +152,29 @@ def test_memory_store_and_usage_always_agree(batches: list[list[Change]], failin
         house.run(scenario())
     finally:
         log.disabled = False
+
+
+def test_what_a_change_frees_is_free_when_it_is_written() -> None:
+    """Found by the property: a deletion whose write fails, and beside it a reservation of what it would have freed."""
+    house = House()
+    house.store = store = Flaky(set())
+    functions = house.open(limits=LIMITS, settle_wait_s=30.0)
+    most = functions.unreserved(SCOPE) - 100
+
+    async def scenario() -> None:
+        for name in ("a", "b"):
+            await functions.create(ref(name), wanted(), code("x"))
+        await functions.close()
+        await functions.reserve(ref("b"), most)
+        store._failing = {store._count + 1}
+        answers = await asyncio.gather(
+            functions.delete(ref("b")), functions.reserve(ref("a"), most), return_exceptions=True
+        )
+        assert [type(answer).__name__ for answer in answers] == ["ServiceFault", "InvalidParameterValue"]
+        await functions.close()
+        check(functions, store)
+        await functions.delete(ref("b"))
+        await functions.reserve(ref("a"), most)
+        check(functions, store)
+
+    house.run(scenario())

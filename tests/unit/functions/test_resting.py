@@ -9,7 +9,7 @@ from tests.unit.functions.house import House, code, ref, stored, wanted
 
 from lambent.domain.errors import FunctionNotFound, ResourceConflict
 from lambent.domain.names import FunctionRef, Scope
-from lambent.functions.model import Alias, Function, Provisioned
+from lambent.functions.model import Alias, Function, Provisioned, Url
 from lambent.functions.moves import INVALID_RUNTIME
 from lambent.functions.wanted import Wanted
 from lambent.stores.functions_memory import MemoryFunctions
@@ -129,3 +129,41 @@ def test_generations_go_on_where_functions_at_rest_ended(house: House) -> None:
     reopened = house.open()
     house.run(reopened.update_code(ref("a"), code("z")))
     assert reopened.resolve(ref("a"), None).generation > highest
+
+
+def test_a_url_wakes_its_function_and_no_other(store: Watched) -> None:
+    house = House()
+    house.store = store
+    functions = house.open()
+
+    async def scenario() -> None:
+        for name in ("a", "b"):
+            await functions.create(ref(name), wanted(), code(name))
+            urls = {"": Url(f"{name}1", "NONE", 1), "live": Url(f"{name}2", "NONE", 1)}
+            await functions.change(ref(name), lambda one, urls=urls: replace(one, urls=urls))  # type: ignore[misc]
+
+    house.run(scenario())
+    store.woken.clear()
+    functions = house.open()
+    found = functions.url("b2")
+    assert found is not None
+    assert (found[0].ref, found[1]) == (ref("b"), "live")
+    assert functions.url("c1") is None
+    assert store.woken == ["b"]
+
+
+def test_a_url_is_known_as_long_as_its_configuration(house: House) -> None:
+    functions = house.functions
+
+    def with_urls(*ids: str) -> None:
+        urls = {key: Url(id, "NONE", 1) for key, id in zip(("", "live"), ids, strict=False)}
+        house.run(functions.change(ref("a"), lambda one: replace(one, urls=urls)))
+
+    assert functions.url("x") is None
+    with_urls("x")
+    assert functions.url("x") == (functions.get(ref("a")), "")
+    with_urls("y", "z")
+    assert functions.url("x") is None
+    assert functions.url("z") == (functions.get(ref("a")), "live")
+    house.run(functions.delete(ref("a")))
+    assert functions.url("y") is None

@@ -1,4 +1,4 @@
-"""Function URL configurations on the wire, word for word, and what answers at their addresses."""
+"""Function URL configurations on the wire, word for word."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from tests.unit.api.doubles import send
 from tests.unit.functions.house import House
 from tests.unit.functions.wire_client import ARN, ELSEWHERE, FOREIGN, MISMATCH, WireClient, run
 
 from lambent.api.door import PublicDoor
 from lambent.api.resources import urls
+from lambent.gateway.locating import Locator
 
 INVALID, MISSING, VALIDATION = "InvalidParameterValueException", "ResourceNotFoundException", "ValidationException"
 NO_FUNCTION = (MISSING, "Function does not exist")
@@ -20,10 +20,11 @@ NO_URL = (MISSING, "The resource you requested does not exist.")
 CREATED, UPDATED = "2025-11-25T19:46:40.000000Z", "2025-11-25T19:46:41.500000Z"
 QUALIFIER_PATTERN = r"((?!^\d+$)^[0-9a-zA-Z-_]+$)"
 OPEN = {"AuthType": "NONE"}
+LOCATOR = Locator(lambda: 4566, resolves=lambda: True)
 
 
 def register(door: PublicDoor, house: House) -> None:
-    urls.register(door, house.functions, lambda: 4566)
+    urls.register(door, house.functions, LOCATOR)
 
 
 def path(name: str = "fn", qualifier: str | None = None) -> str:
@@ -267,30 +268,10 @@ def test_a_url_survives_a_restart_and_goes_with_its_function(house: House) -> No
         ref = await client.create()
         await client("POST", path(qualifier="live"), OPEN | {"Cors": WHOLE_CORS}, 201)
         got = await client("GET", path(qualifier="live"))
-        again = WireClient(house, lambda door, house: urls.register(door, house.open(), lambda: 4566))
+        again = WireClient(house, lambda door, house: urls.register(door, house.open(), LOCATOR))
         assert await again("GET", path(qualifier="live")) == got
         await house.functions.delete(ref)
         await again.create()
         assert await again("GET", path(qualifier="live"), status=404) == NO_URL
-
-    run(house, register, scenario)
-
-
-@pytest.mark.parametrize("method", ["GET", "POST", "HEAD", "OPTIONS", "DELETE"])
-@pytest.mark.parametrize("target", ["/", "/any/path?a=b", "/2015-03-31/functions/fn/invocations", "/_lambent/health"])
-def test_the_address_says_that_it_does_not_serve(house: House, method: str, target: str) -> None:
-    async def scenario(client: WireClient) -> None:
-        await client.create()
-        url = (await client("POST", path(), OPEN, 201))["FunctionUrl"]
-        host = url.removeprefix("http://").removesuffix("/")
-        for service in ({}, {"x-test-service": "lambda"}):
-            reply = await send(client.door, method, target, {"host": host, **service}, b'{"a":1}')
-            assert (reply.status, reply.headers[b"x-amzn-errortype"]) == (501, b"NotImplementedException")
-            assert reply.headers[b"content-type"] == b"application/json"
-            if method == "HEAD":
-                assert reply.body == b""
-            else:
-                assert "Function URLs are not served by this release of Lambent" in reply.json["message"]
-                assert "Invoke it by its name" in reply.json["message"]
 
     run(house, register, scenario)

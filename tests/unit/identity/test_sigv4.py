@@ -62,7 +62,7 @@ def altered(request: Request, name: bytes, value: bytes | None) -> Request:
     request.headers = [(n, v) for n, v in request.headers if n != name]
     if value is not None:
         request.headers.append((name, value))
-    request._first = dict(reversed(request.headers))
+    request.header = dict(reversed(request.headers)).get
     return request
 
 
@@ -318,3 +318,51 @@ def test_canonical_queries() -> None:
         (b"X-Amz-Signature=1&a=b", b"a=b"),
     ):
         assert canonical_query(wire) == canonical
+
+
+# -- what is proved, on whatever server
+
+
+def proven(request: Request, authenticator: SigV4) -> bool:
+    caller = authenticator.identify(request)
+    try:
+        assert authenticator.prove(request, caller) is None
+    except Unauthenticated:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("is_verifying", [True, False])
+def test_what_has_to_be_proved_is_checked_wherever_the_secret_is_known(is_verifying: bool) -> None:
+    known = MemoryCredentials({KEY: Credential(SECRET, ACCOUNT)})
+    server = SigV4(ManualClock(NOW_MS), known, is_verifying=is_verifying)
+    assert proven(signed(), server)
+    assert not proven(altered(signed(), b"x-amz-date", b"20250101T000000Z"), server)
+    wrong = signed()
+    wrong.body = b"changed"
+    assert not proven(wrong, server)
+    unsigned = altered(signed(), b"authorization", None)
+    assert not proven(unsigned, server)
+
+
+def test_a_key_that_nobody_knows_is_taken_at_its_word_if_its_signature_is_whole_and_of_now() -> None:
+    trusting = SigV4(ManualClock(NOW_MS))
+    assert proven(signed(), trusting)
+    wrong = signed()
+    wrong.body = b"changed"
+    assert proven(wrong, trusting), "there is no secret to check it with"
+    assert not proven(signed(at=NOW - datetime.timedelta(minutes=6)), trusting)
+    assert not proven(altered(signed(), b"authorization", b"AWS4-HMAC-SHA256 Credential=K"), trusting)
+    short = b"AWS4-HMAC-SHA256 Credential=K, SignedHeaders=host, Signature=" + b"0" * 64
+    assert not proven(altered(signed(), b"authorization", short), trusting)
+    assert not proven(signed(), SigV4(ManualClock(NOW_MS), is_verifying=True))
+
+
+def test_a_sandboxs_listener_alone_proves_nothing() -> None:
+    server = SigV4(ManualClock(NOW_MS), is_verifying=True)
+    request = altered(signed(), b"authorization", None)
+    request.origin = SandboxOrigin("env-1", ACCOUNT, "eu-west-1")
+    assert not proven(request, server)
+    request = signed()
+    request.origin = SandboxOrigin("env-1", ACCOUNT, "eu-west-1")
+    assert proven(request, server)

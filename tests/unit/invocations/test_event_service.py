@@ -325,6 +325,75 @@ def test_the_window_follows_the_room_a_function_has() -> None:
     assert throttles < 200
 
 
+def limited(places: list[int], takes_s: Callable[[str], float]) -> Callable[[Event], Awaitable[Outcome]]:
+    """A function that has as many places as the list's only number says."""
+    running = 0
+
+    async def invoke(event: Event) -> Outcome:
+        nonlocal running
+        if running >= places[0]:
+            return THROTTLED
+        running += 1
+        await asyncio.sleep(takes_s(event.request_id))
+        running -= 1
+        return OK
+
+    return invoke
+
+
+def ran(node: Node) -> dict[str, float]:
+    """When the last attempt at each event began."""
+    return dict(node.attempts)
+
+
+def test_events_of_a_limited_function_follow_each_other_without_a_gap_in_their_order() -> None:
+    node = Node(limited([1], lambda name: 0.1))
+
+    async def main() -> None:
+        for number in range(20):
+            await node.accept(str(number))
+        await node.settled()
+
+    node.run(main)
+    assert ran(node) == {str(number): pytest.approx(number * 0.1, abs=0.05) for number in range(20)}
+    assert all(event.deferrals == 0 for event in node.events)
+    assert len(node.attempts) <= 16 + 2 * 20
+
+
+def test_long_events_all_run_at_once_where_nothing_is_throttled() -> None:
+    node = Node(limited([1_000], lambda name: 900.0), running_max=400)
+
+    async def main() -> None:
+        for number in range(200):
+            await node.accept(str(number))
+        await asyncio.sleep(4.5)
+        assert node.service.running == 200
+        await node.settled()
+
+    node.run(main)
+    assert len(node.attempts) == 200
+
+
+def test_a_limited_function_is_asked_for_more_room_while_a_long_event_runs() -> None:
+    """Others than events have its places at first; nobody tells when they leave."""
+    places = [1]
+    node = Node(limited(places, lambda name: 900.0 if name == "long" else 0.1))
+
+    async def main() -> None:
+        for name in ("long", "a", "b", "c"):
+            await node.accept(name)
+        await asyncio.sleep(20)
+        assert [at for name, at in node.attempts if name == "a"] == [0, *map(pytest.approx, (1, 3, 7, 15))]
+        places[0] = 2
+        await asyncio.sleep(13)
+        assert len(node.queue) == 1, "a, b and c had the other place, one after the other"
+
+    node.run(main)
+    assert ran(node)["a"] == pytest.approx(31, abs=0.1)
+    assert ran(node)["c"] < 32
+    assert all(event.deferrals == 0 for event in node.events)
+
+
 def test_a_clock_set_forward_makes_events_due_and_set_back_makes_them_wait() -> None:
     answers: Iterator[Outcome] = iter([FAILED, FAILED, OK])
 
@@ -353,7 +422,7 @@ def test_below_the_low_water_mark_nothing_is_accepted() -> None:
     node.has_room = False
 
     async def main() -> None:
-        with pytest.raises(DiskFull):
+        with pytest.raises(DiskFull, match="no event is accepted until there is room"):
             await node.accept()
 
     node.run(main)

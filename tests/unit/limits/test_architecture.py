@@ -20,7 +20,8 @@ HOMES = {
     "listen": "http/server.py", "serve": "http/server.py", "Server": "http/server.py",
     "Caller": "identity/model.py", "SandboxOrigin": "identity/model.py", "Authenticator": "api/ports.py",
     "Answer": "api/ports.py", "Functions": "functions/service.py", "FunctionVersion": "functions/model.py",
-    "Collection": "domain/documents.py", "Layers": "layers/service.py",
+    "Collection": "domain/documents.py", "ResponseSink": "environments/channel.py", "Flow": "environments/channel.py",
+    "Layers": "layers/service.py", "HttpApis": "gateway/http_apis/service.py",
 }  # fmt: skip
 
 
@@ -87,4 +88,11 @@ def test_every_home_is_shown() -> None:
 def test_frames_are_those_of_the_code() -> None:
     shown = {name: int(number) for number, name in re.findall(r"(?m)^\| (\d+) ([A-Z_]+) \|", TEXT)}
     assert shown == {name: getattr(frames, name) for name in shown}
-    assert set(frames._NAMES_OF) | {frames.INVOKE, frames.ASSIGN, frames.WAITING} == set(shown.values())
+    assert set(frames._NAMES_OF) | {
+        frames.INVOKE,
+        frames.CHUNK,
+        frames.ASSIGN,
+        frames.WAITING,
+        frames.RESTORE,
+        frames.REHEARSE,
+    } == set(shown.values())

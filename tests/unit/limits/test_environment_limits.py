@@ -20,24 +20,21 @@ from lambent.domain.limits import (
     RUNTIME_DESCRIPTORS_MAX,
     RUNTIME_PROCESSES_MAX,
 )
+from lambent.environments.awake import Awake
 from lambent.environments.blanks import BlankLimits, Blanks
 from lambent.environments.channel import RuntimeEvent
-from lambent.environments.environment import (
-    GONE_GRACE_S,
-    INIT_EXIT_GRACE_S,
-    LOG_DRAIN_BYTES_MAX,
-    LOG_READ_BYTES,
-    PART_BYTES,
-    PART_DELAY_S,
-    Environment,
-    Surroundings,
-)
+from lambent.environments.environment import Environment
+from lambent.environments.extensions import INIT_EXIT_GRACE_S
 from lambent.environments.lifecycle import State
+from lambent.environments.output import LOG_DRAIN_BYTES_MAX, LOG_READ_BYTES, PART_BYTES, PART_DELAY_S
 from lambent.environments.plan import FRAMES, Blueprint, StartPlan
+from lambent.environments.runtime import GONE_GRACE_S, MUTE_END_S_MAX
 from lambent.environments.service import FREEZE_AFTER_S, SWEEP_EVERY_S, WAIT_S_MAX, EnvironmentLimits, Environments
+from lambent.environments.surroundings import Surroundings
 from lambent.environments.work import Result, Work
 from lambent.functions.model import Code, FunctionVersion
 from lambent.functions.rules import new_configuration
+from lambent.runtime_api.extensions import ExtensionsChannel
 from lambent.sandbox.port import Binding, Command, Exit, Limits, Tier, Usage
 from lambent.telemetry.attempt import AttemptPart, InitRecord, Origin, UserEvents
 from lambent.telemetry.lines import LineSplitter, LogRate
@@ -61,6 +58,13 @@ class Sandbox:
         self.asked: list[str] = []
         self.on_exit: Callable[[Exit], None] | None = None
         self.pipe = -1
+        self.ending: Exit | None = Exit(None, 9, out_of_memory=False)
+        """How the program says that it ended when it is killed; None: it does not come to it."""
+
+    async def signal(self, label: str, number: int) -> None:
+        self.asked.append(f"signal {label} {number}")
+        if self.on_exit is not None and self.ending is not None:
+            self.on_exit(self.ending)
 
     async def bind(self, binding: Binding) -> None:
         self.bound = binding
@@ -79,6 +83,12 @@ class Sandbox:
         self.asked.append("reset")
         self._hang_up()
 
+    def freeze_now(self) -> bool:
+        return False
+
+    def thaw_now(self) -> bool:
+        return False
+
     async def freeze(self) -> None:
         self.asked.append("freeze")
 
@@ -87,6 +97,9 @@ class Sandbox:
 
     async def destroy(self) -> None:
         self._hang_up()
+
+    def forgive(self) -> None:
+        pass
 
     def peak_bytes(self) -> int:
         return self.usage().memory_peak_bytes
@@ -128,6 +141,9 @@ class World:
 
     def open_door(self, sandbox: Any, origin: Origin, version: Any) -> Any:
         return Door()
+
+    def open_extensions(self, sink: Any, door: Any, facts: Any, external: Any) -> Any:
+        return ExtensionsChannel(sink, facts, external, lambda channel: None)
 
     def open_frames(self, sink: Any) -> tuple[Any, socket.socket]:
         self.sinks.append(sink)
@@ -178,6 +194,12 @@ class Channel:
 
     def abandon(self) -> None: ...
 
+    def pause(self) -> None: ...
+
+    def resume(self) -> None: ...
+
+    def read_rest(self) -> None: ...
+
     def close(self) -> None: ...
 
 
@@ -204,6 +226,7 @@ def play(body: Callable[[World, Environment], Awaitable[None]]) -> None:
             owner=world,
             init_limit_s=INIT_LIMIT_S,
             is_lost=lambda: False,
+            awake=Awake(0, 1),
         )
         environment = Environment(VERSION, ORIGIN, blueprint(), shared)
         try:
@@ -251,6 +274,8 @@ def test_an_init_phase_has_ten_seconds() -> None:
         began_ns = world.clock.monotonic_ns()
         await environment.open()
         assert (world.clock.monotonic_ns() - began_ns) / 1e9 == pytest.approx(INIT_LIMIT_S, abs=0.01)
+        environment.write_init()
+        environment.write_init()
         assert [record.status for record in world.records if isinstance(record, InitRecord)] == ["timeout"]
 
     play(body)
@@ -322,7 +347,8 @@ def test_an_endless_printer_does_not_keep_an_answer() -> None:
             return line
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("lambent.environments.environment.os.read", endless)
+            patch.setattr("lambent.environments.output.os.read", endless)
+            patch.setattr("lambent.environments.output._NOTHING_WAITS", b"")  # the pipe itself is empty
             world.sinks[0].response("r1", "application/json", b"1")
         assert taken == LOG_DRAIN_BYTES_MAX
         assert len(results) == 1
@@ -341,8 +367,52 @@ def test_a_runtime_that_closed_its_channel_and_lives_on_is_ended_after_half_a_se
         assert not results
         await asyncio.sleep(0.02)
         assert [result.error_type for result in results] == ["Runtime.ExitError"]
+        assert b"without providing a reason" in results[0].body
         await world.settled()
-        assert sandbox.asked[-1] == "reset"
+        assert sandbox.asked[-2:] == ["signal runtime 9", "reset"]
+
+    play(body)
+
+
+@pytest.mark.parametrize(
+    ("ending", "text"),
+    [
+        (Exit(3, None, out_of_memory=False), b"exit status 3"),
+        (Exit(None, 9, out_of_memory=True), b"signal: killed"),
+        (Exit(None, 11, out_of_memory=False), b"segmentation fault"),
+    ],
+)
+def test_a_runtime_whose_end_is_heard_late_still_says_how_it_ended(ending: Exit, text: bytes) -> None:
+    """On a machine too busy to reap it in time: nobody is there to be killed, and its own exit comes."""
+
+    async def body(world: World, environment: Environment) -> None:
+        sandbox = await opened(world, environment)
+        sandbox.ending = ending
+        results: list[Result] = []
+        environment.lease()
+        environment.run(work(results.append))
+        world.sinks[0].gone()
+        await asyncio.sleep(GONE_GRACE_S + 0.02)
+        assert [text in result.body for result in results] == [True]
+        await world.settled()
+
+    play(body)
+
+
+def test_a_runtime_whose_end_is_never_heard_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert MUTE_END_S_MAX == 5.0
+    monkeypatch.setattr("lambent.environments.runtime.MUTE_END_S_MAX", 0.01)
+
+    async def body(world: World, environment: Environment) -> None:
+        sandbox = await opened(world, environment)
+        sandbox.ending = None
+        results: list[Result] = []
+        environment.lease()
+        environment.run(work(results.append))
+        world.sinks[0].gone()
+        await asyncio.sleep(GONE_GRACE_S + 0.05)
+        assert [b"without providing a reason" in result.body for result in results] == [True]
+        await world.settled()
 
     play(body)
 
@@ -386,7 +456,7 @@ def test_idle_environments_are_frozen_and_swept_and_a_full_node_gives_up_in_time
         await over.wait()
         waited_s = failed[0][0] - began_s
         assert WAIT_S_MAX <= waited_s <= WAIT_S_MAX + 2 * SWEEP_EVERY_S
-        assert "this node is full" in failed[0][1]
+        assert "this node is full" in str(failed[0][1])
         world.sinks[0].response("r1", "application/json", b"1")
         world.sinks[0].ready()
         (sandbox,) = world.sandboxes

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock, call
 
 import pytest
 from tests.unit.api.doubles import Reply, Someone, request_of
 
-from lambent.api.bodies import BODY_BYTES_IN_FLIGHT_MAX, COUNTED_BYTES_MIN, BodyBudget
+from lambent.api.bodies import BODY_BYTES_IN_FLIGHT_MAX, COUNTED_BYTES_MIN, QUIET_S, BodyBudget
 from lambent.api.invoking import REMEMBERED_MAX, InvokeParameters
 from lambent.api.resources.invoke import NAMES_MAX, InvokeDoor
 from lambent.api.resources.pages import MARKER_CHARS_MAX, page_size, read_marker, write_marker
@@ -47,6 +49,38 @@ def test_a_body_of_unknown_length_is_counted_at_its_limit() -> None:
     share = budget.admit(request_of("POST", "/", {"transfer-encoding": "chunked"}), UPLOAD)
     assert share is not None
     assert budget.taken == UPLOAD
+
+
+def test_memory_is_given_back_when_no_large_body_has_come_for_a_while() -> None:
+    timers: list[Callable[[], None]] = []
+    timer, heap = Mock(), Mock()
+
+    def later(seconds: float, call: Callable[[], None]) -> Mock:
+        assert seconds == QUIET_S
+        timers.append(call)
+        return timer
+
+    budget = BodyBudget(later=later, heap=heap)
+    upload = request_of("POST", "/", {"content-length": str(UPLOAD)})
+    budget.admit(request_of("POST", "/", {"content-length": "10"}), UPLOAD)
+    assert (timers, heap.mock_calls) == ([], []), "small ones are not waited for"
+    held = budget.admit(upload, UPLOAD)
+    budget.admit(upload, UPLOAD)
+    assert (len(timers), heap.mock_calls) == (1, [call.expect_large()])
+    timers.pop()()  # two have come
+    timers.pop()()  # and one is still there
+    assert len(timers) == 1
+    del held
+    budget.admit(upload, UPLOAD)
+    timers.pop()()  # another one has come
+    assert (len(timers), heap.mock_calls) == (1, [call.expect_large()])
+    timers.pop()()
+    assert (timers, heap.mock_calls) == ([], [call.expect_large(), call.give_back()])
+    budget.admit(upload, UPLOAD)
+    assert len(timers) == 1
+    budget.close()
+    timer.cancel.assert_called_once_with()
+    assert len(heap.mock_calls) == 2
 
 
 def test_as_many_handlers_run_as_the_bound_says() -> None:

@@ -29,8 +29,6 @@ NO_BOUNDS = {
     "metering/prices.py:MB_MS_PER_GB_S": "a unit",
     "commands/sign.py:DAY_MS": "a unit",
     "sandbox/wire.py:ANSWER_BYTES": "the size of a message",
-    "domain/limits.py:SHUTDOWN_INTERNAL_S": "for extensions, which are not served",
-    "domain/limits.py:SHUTDOWN_EXTERNAL_S": "for extensions, which are not served",
 }
 
 

@@ -80,7 +80,7 @@ def test_a_tier_whose_first_blank_does_not_come_is_refused(monkeypatch: pytest.M
         choose.probe(silent, "base")
 
 
-def test_a_spawner_that_does_not_end_is_killed_after_ten_seconds() -> None:
+def test_a_spawner_that_does_not_end_is_killed_in_the_end() -> None:
     """A real process that does not notice the end of the conversation, on a clock that jumps."""
     clock = ManualClock()
     process = subprocess.Popen(["/bin/sleep", "60"])

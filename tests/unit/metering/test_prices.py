@@ -7,7 +7,9 @@ from fractions import Fraction
 
 import pytest
 
-from lambent.metering.prices import MB_MS_PER_GB_S, PUBLISHED, charge, gb_seconds, to_decimal
+from lambent.domain.limits import STREAM_FREE_BYTES
+from lambent.metering.prices import BYTES_PER_GB, MB_MS_PER_GB_S, PUBLISHED, charge, gb_seconds, to_decimal
+from lambent.telemetry.attempt import streamed_bytes
 
 
 def test_a_gb_second_is_1024_mb_for_1000_ms() -> None:
@@ -39,6 +41,20 @@ def test_a_million_requests_cost_twenty_cents() -> None:
 
 def test_ephemeral_storage_is_priced_by_the_gb_second() -> None:
     assert charge(PUBLISHED, {}, 0, MB_MS_PER_GB_S * 1_000_000).ephemeral == Fraction("0.0309")
+
+
+def test_restorations_are_priced_by_their_memory() -> None:
+    """Source: AWS Lambda pricing, SnapStart: per GB restored, beside the duration."""
+    assert charge(PUBLISHED, {}, 0, 0, 0, 3 * 512).restored == Fraction("0.0001397998") * 3 / 2
+    assert charge(PUBLISHED, {}, 0, 0, 0, 1_024).total == Fraction("0.0001397998")
+
+
+def test_streamed_bytes_are_priced_beyond_the_first_six_megabytes_of_each() -> None:
+    assert streamed_bytes(0) == streamed_bytes(STREAM_FREE_BYTES) == 0
+    assert streamed_bytes(STREAM_FREE_BYTES + 5) == 5
+    assert charge(PUBLISHED, {}, 0, 0, 3 * BYTES_PER_GB).total == Fraction("0.024")
+    assert charge(PUBLISHED, {}, 0, 0, 100 * BYTES_PER_GB, with_free_tier=True).streamed == 0
+    assert charge(PUBLISHED, {}, 0, 0, 101 * BYTES_PER_GB, with_free_tier=True).streamed == Fraction("0.008")
 
 
 def test_the_free_tier_is_one_for_both_architectures() -> None:

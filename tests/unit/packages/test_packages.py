@@ -111,7 +111,9 @@ def test_a_full_disk_is_told_as_such(packages: Packages, monkeypatch: pytest.Mon
 def test_below_the_low_water_mark_nothing_is_taken_in(tmp_path: Path, clock: ManualClock) -> None:
     run(Packages(tmp_path, clock).put(DATA))
     packages = Packages(tmp_path, clock, low_water_bytes=1 << 62)
-    with pytest.raises(DiskFull):
+    with pytest.raises(
+        DiskFull, match=r"^Less than 4,398,046,511,104 MB are free in .*\(storage\.disk_low_water_mb\)\.$"
+    ):
         run(packages.put(zipped(("other", b""))))
     assert run(packages.put(DATA)).digest == DIGEST  # what is here takes no room
 

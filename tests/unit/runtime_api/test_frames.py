@@ -11,11 +11,18 @@ from hypothesis import strategies as st
 from lambent.domain.limits import INVOKE_RESPONSE_BYTES_MAX
 from lambent.environments.channel import RuntimeEvent
 from lambent.runtime_api.frames import (
+    CHUNK,
+    END,
     ERROR,
     INIT_ERROR,
     LAST_ERROR,
     READY,
     RESPONSE,
+    SNAPSHOT,
+    STREAM,
+    STREAM_ERROR,
+    VIEW_BYTES,
+    Chunks,
     Frame,
     FrameParser,
     MalformedFrame,
@@ -29,6 +36,7 @@ def wire(kind: int, names: tuple[bytes, ...] = (), body: bytes = b"") -> bytes:
 
 
 FRAMES = [
+    (wire(SNAPSHOT, (), b'["a thread"]'), Frame(SNAPSHOT, (), b'["a thread"]', 12)),
     (wire(READY), Frame(READY, (), b"", 0)),
     (
         wire(RESPONSE, (b"id-1", b"application/json"), b'{"a":1}'),
@@ -38,7 +46,11 @@ FRAMES = [
     (wire(ERROR, (b"id-2", "Runtime.Ä".encode()), b"x" * 300), Frame(ERROR, ("id-2", "Runtime.Ä"), b"x" * 300, 300)),
     (wire(LAST_ERROR, (b"id-3", b"Runtime.X"), b"{}"), Frame(LAST_ERROR, ("id-3", "Runtime.X"), b"{}", 2)),
     (wire(INIT_ERROR, (b"Runtime.X",), b"null"), Frame(INIT_ERROR, ("Runtime.X",), b"null", 4)),
+    (wire(STREAM, (b"id-4", b"text/plain")), Frame(STREAM, ("id-4", "text/plain"), b"", 0)),
+    (wire(END), Frame(END, (), b"", 0)),
+    (wire(STREAM_ERROR, (b"Runtime.X",), b"{}"), Frame(STREAM_ERROR, ("Runtime.X",), b"{}", 2)),
 ]
+CHUNKS = [b"", b"a", b"bcd", bytes((CHUNK,)) * 9, b"e" * 300]
 
 
 @settings(max_examples=200)
@@ -51,6 +63,75 @@ def test_any_split_reads_the_same(frames: list[tuple[bytes, Frame]], cuts: list[
         got += parser.feed(data[:cut])
         data = data[cut:]
     assert got == [frame for _, frame in frames]
+
+
+@settings(max_examples=300)
+@given(
+    st.lists(st.sampled_from([*range(len(FRAMES)), *CHUNKS]), max_size=12), st.lists(st.integers(1, 40), max_size=40)
+)
+def test_chunks_between_frames_come_through_any_split(given: list[int | bytes], cuts: list[int]) -> None:
+    """In order, nothing of a chunk kept back, and each piece part of one chunk."""
+    data = b"".join(FRAMES[one][0] if isinstance(one, int) else wire(CHUNK, (), one) for one in given)
+    parser = FrameParser()
+    got: list[Frame | bytes] = []
+    for cut in [*cuts, len(data)]:
+        for found in parser.feed(data[:cut]):
+            if isinstance(found, Chunks):
+                assert found.size == sum(map(len, found.pieces))
+                got += [bytes(piece) for piece in found.pieces]
+            else:
+                got.append(found)
+        data = data[cut:]
+        if parser._is_chunk:
+            assert not parser._kept
+    expected: list[Frame | bytes] = []
+    for one in given:
+        if isinstance(one, int):
+            expected.append(FRAMES[one][1])
+        elif one:
+            expected.append(one)
+    assert _joined(got) == _joined(expected)
+
+
+def _joined(found: list[Frame | bytes]) -> list[Frame | bytes]:
+    """With neighbouring pieces put together."""
+    joined: list[Frame | bytes] = []
+    for one in found:
+        if joined and isinstance(one, bytes) and isinstance(joined[-1], bytes):
+            joined[-1] += one
+        else:
+            joined.append(one)
+    return joined
+
+
+def test_whole_chunks_of_one_read_come_together_one_piece_each() -> None:
+    read = wire(STREAM, (b"id", b"")) + b"".join(wire(CHUNK, (), b"%d" % n) for n in range(50)) + wire(END)
+    stream, chunks, end = FrameParser().feed(read)
+    assert (stream.type, chunks.type, end.type) == (STREAM, CHUNK, END)
+    assert isinstance(chunks, Chunks)
+    assert chunks.pieces == [b"%d" % n for n in range(50)]
+
+
+def test_a_large_chunk_is_passed_on_as_it_comes_and_not_copied() -> None:
+    parser = FrameParser()
+    size = 3 * VIEW_BYTES
+    data = wire(CHUNK, (), b"x" * size)
+    sizes = []
+    for at in range(0, len(data), VIEW_BYTES + 5):
+        (chunks,) = parser.feed(data[at : at + VIEW_BYTES + 5])
+        assert isinstance(chunks, Chunks)
+        (piece,) = chunks.pieces
+        assert isinstance(piece, memoryview) is (len(piece) >= VIEW_BYTES)
+        sizes.append(len(piece))
+    assert sum(sizes) == size
+    assert len(sizes) == 3
+
+
+@pytest.mark.parametrize("kind", [READY, STREAM, END])
+def test_what_has_no_body_has_none(kind: int) -> None:
+    names = (b"a", b"b") if kind == STREAM else ()
+    with pytest.raises(MalformedFrame):
+        FrameParser().feed(wire(kind, names, b"x"))
 
 
 @given(st.lists(st.binary(max_size=40), max_size=10))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import tempfile
 from pathlib import Path
@@ -137,6 +136,25 @@ def test_an_os_only_runtime_runs_the_packages_bootstrap_over_http(runtimes: Runt
     assert "_LAMBENT_CHANNEL" not in plan.env
 
 
+def test_a_web_server_of_an_os_only_function_is_asked_by_the_newest_python(runtimes: Runtimes) -> None:
+    runtime = runtimes.find_server("provided.al2023", "x86_64")
+    assert runtime is not None
+    assert (runtime.name, runtime.interpreter, runtime.image.name) == ("provided.al2023", PYENV, "python3.12")
+    plan = runtimes.plan(runtime, FACTS)
+    assert plan.argv == ("/var/lang/bin/python3.12", "-S", "/var/runtime/bootstrap.py")
+    assert plan.carrier == "frames"
+    assert "AWS_EXECUTION_ENV" not in plan.env
+    assert runtimes.waiting(runtime, {}) is None, "what waits is a Python function's"
+    assert runtimes.find_server("nodejs22.x", "x86_64") == runtimes.find("nodejs22.x", "x86_64")
+    assert runtimes.find_server("java21", "x86_64") is None
+
+
+def test_without_a_python_nobody_asks_it(tmp_path: Path) -> None:
+    without = Runtimes([SYSTEM], tmp_path / "staged", tmp_path / "clients", "x86_64")
+    assert without.find_server("provided.al2023", "x86_64") is None
+    assert without.missing("provided.al2023", "x86_64") is None
+
+
 def test_the_official_client_is_used_where_it_is_installed(runtimes: Runtimes, tmp_path: Path) -> None:
     base = tmp_path / "clients" / "python3.12"
     (base / "awslambdaric").mkdir(parents=True)
@@ -203,6 +221,6 @@ def test_a_python_without_bytecode_is_still_a_runtime(
 
     monkeypatch.setattr(staging, "compile_for", refuse)
     places = Places(str(real.parent), tmp_path / "home", tmp_path / "runtimes")
-    found = asyncio.run(discover(places, tmp_path / "runtimes"))
+    found = discover(places, tmp_path / "runtimes")
     assert found.missing(f"python{release}", found.architecture) is None
     assert "no bytecode" in caplog.text

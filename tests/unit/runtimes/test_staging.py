@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 
+import pytest
+
 from lambent.runtimes.model import Interpreter
-from lambent.runtimes.staging import SOURCE, compile_for, stage
+from lambent.runtimes.staging import HALF_MADE_S, SOURCE, compile_for, stage
 
 VERSION = ".".join(map(str, sys.version_info[:2]))
 SELF = Interpreter("python", VERSION, VERSION, sys.executable, sys.base_prefix, (), "x86_64")
@@ -40,3 +43,38 @@ def test_other_content_is_another_directory(tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()
     assert stage(data, source) != stage(data, SOURCE)
+
+
+def test_what_a_killed_start_left_is_removed_later_and_what_another_is_making_is_not(tmp_path: Path) -> None:
+    for name, age_s in ((".0123456789abcdef.17", HALF_MADE_S + 60), (".0123456789abcdef.18", HALF_MADE_S - 60)):
+        (tmp_path / name / "python").mkdir(parents=True)
+        (tmp_path / name / "python" / "bootstrap.py").write_text("half")
+        os.utime(tmp_path / name, (time.time() - age_s,) * 2)
+    staged = stage(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == [".0123456789abcdef.18", staged.name]
+    stage(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == [".0123456789abcdef.18", staged.name]
+
+
+def test_bytecode_that_another_interpreter_is_writing_may_vanish(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Several are compiled for at once, each in files of its own that get their names when they are whole."""
+    staged = stage(tmp_path, fork=tmp_path / "none")
+    half = staged / "python" / "_lambent_runtime" / "__pycache__" / "loop.cpython-39.pyc.1234"
+    ours = half.with_name(f"loop.cpython-{VERSION.replace('.', '')}.pyc")
+
+    def chmod(path: str | Path, mode: int, **options: bool) -> None:
+        if Path(path) == half:
+            half.unlink()
+        os_chmod(path, mode, **options)
+
+    os_chmod = os.chmod
+    half.parent.mkdir()
+    half.write_bytes(b"half")
+    monkeypatch.setattr("lambent.runtimes.staging.os.chmod", chmod)
+    monkeypatch.setattr(
+        "lambent.runtimes.staging.subprocess.run", lambda *_, **__: ours.write_bytes(b"whole") and ours.chmod(0o600)
+    )
+    compile_for(staged, SELF)
+    assert ours.stat().st_mode & 0o777 == 0o644

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -17,6 +18,23 @@ def test_the_sources_compile_without_a_warning(tmp_path: Path) -> None:
     assert out.stat().st_mode & 0o777 == 0o755
     assert subprocess.run([out], capture_output=True, check=False).returncode == 2  # says how it is called
     assert list(out.parent.iterdir()) == [out]
+
+
+def test_the_fork_object_needs_no_library_and_shows_two_names(tmp_path: Path) -> None:
+    """So one build serves every C library: what it calls is found in the process that loads it."""
+    if not launcher.compilers():
+        pytest.skip("no C compiler")
+    if shutil.which("readelf") is None:
+        pytest.skip("no readelf")
+    out = launcher.build_fork(tmp_path / "lambent-fork", strict=True)
+
+    def shown(*options: str) -> str:
+        return subprocess.run(["readelf", *options, "-W", out], capture_output=True, check=True, text=True).stdout
+
+    assert "NEEDED" not in shown("-d")
+    symbols = [line.split() for line in shown("--dyn-syms").splitlines() if " GLOBAL " in line]
+    assert {words[-1] for words in symbols if words[6] != "UND"} == {"lambent_fork_serve", "lambent_fork_count"}
+    assert all("@" not in words[-1] for words in symbols), "bound to one library's version"
 
 
 def test_a_compiler_that_refuses_is_quoted(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def test_the_process_tier_is_the_last_and_says_why(tmp_path: Path, monkeypatch: 
     launch = refusing(SandboxError("start the spawner", 1), SandboxError("unshare a user namespace", 28))
     monkeypatch.setattr(choose, "launch_spawner", launch)
     closed = SandboxError("let functions reach their files", 13, "/root can be passed by its owner alone")
-    monkeypatch.setattr(choose, "launch_confined", refusing(closed))
+    monkeypatch.setattr("lambent.sandbox.confined.launch_confined", refusing(closed))
     prepared = prepare(None, tmp_path)
     assert (prepared.kind, prepared.spawner) == ("process", None)
     container, rootless, confined = prepared.refused

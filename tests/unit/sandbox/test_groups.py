@@ -97,6 +97,21 @@ def test_version_2_moves_this_process_into_a_leaf_where_the_group_is_not_empty(
     assert (group / "lambent-server" / "cgroup.procs").read_text() == "4711"
 
 
+def test_version_2_groups_outside_of_the_servers_own_are_said(tmp_path: Path) -> None:
+    """A script that waits shares root's group with the server: the groups go to the top, where the service's limits end."""
+    v2(tmp_path / "scope", "cpu memory pids", procs="4711\n4712\n")
+    v2(tmp_path, "cpu memory pids", "cpu memory pids")
+    (tmp_path / "scope" / "cgroup.subtree_control").unlink()
+    (tmp_path / "scope" / "cgroup.subtree_control").mkdir()  # as refused as with EBUSY
+    found = find_groups(mount(tmp_path, "cgroup2", "x"), "0::/scope\n", pid=4711)
+    assert found.hierarchies == (Hierarchy(str(tmp_path), ("memory", "cpu", "pids")),)
+    assert str(tmp_path) in found.missing[0]
+    assert "Delegate=yes" in found.missing[0]
+    own = find_groups(mount(tmp_path, "cgroup2", "x"), "0::/\n", pid=4711)
+    assert own.hierarchies == found.hierarchies
+    assert own.missing == ()
+
+
 def test_no_groups_are_said_with_the_remedy(tmp_path: Path) -> None:
     v2(tmp_path, "hugetlb")
     found = find_groups(mount(tmp_path, "cgroup2", "x"), "0::/\n", writable=False)
@@ -125,6 +140,7 @@ class GroupsC(ctypes.Structure):
     _fields_ = (
         ("version", ctypes.c_int),
         ("count", ctypes.c_uint32),
+        ("server", ctypes.c_uint32),
         ("at", HierarchyC * 8),
         ("instance", ctypes.c_char * 64),
     )
@@ -178,7 +194,7 @@ def test_limits_of_version_2(groups_c: ctypes.CDLL, place: Path) -> None:
     files(place, memory__max="", memory__swap__max="", memory__oom__group="", cpu__max="", pids__max="")
     groups, fd = opened(2, place)
     failure = Failure()
-    assert groups_c.group_limit(ctypes.byref(groups), b"s-1", ctypes.byref(LIMITS), ctypes.byref(failure)) == 0
+    assert groups_c.group_limit(ctypes.byref(groups), b"s-1", None, ctypes.byref(LIMITS), ctypes.byref(failure)) == 0
     assert read(place, "memory.max") == str(128 << 20)
     assert read(place, "memory.swap.max") == "0"
     assert read(place, "memory.oom.group") == "0"
@@ -194,7 +210,7 @@ def test_limits_of_version_1(groups_c: ctypes.CDLL, place: Path) -> None:
     files(place, memory__limit_in_bytes="", memory__memsw__limit_in_bytes="", cpu__cfs_quota_us="", pids__max="")
     groups, fd = opened(1, place)
     failure = Failure()
-    assert groups_c.group_limit(ctypes.byref(groups), b"s-1", ctypes.byref(LIMITS), ctypes.byref(failure)) == 0
+    assert groups_c.group_limit(ctypes.byref(groups), b"s-1", None, ctypes.byref(LIMITS), ctypes.byref(failure)) == 0
     assert read(place, "memory.limit_in_bytes") == str(128 << 20)
     assert read(place, "memory.memsw.limit_in_bytes") == str(128 << 20)
     assert read(place, "cpu.cfs_quota_us") == "7235"
@@ -210,7 +226,9 @@ def test_a_kernel_without_swap_accounting_is_fine(groups_c: ctypes.CDLL, place: 
             (place / "s-1" / name).write_text("")
         groups, fd = opened(version, place)
         failure = Failure()
-        assert groups_c.group_limit(ctypes.byref(groups), b"s-1", ctypes.byref(LIMITS), ctypes.byref(failure)) == 0
+        assert (
+            groups_c.group_limit(ctypes.byref(groups), b"s-1", None, ctypes.byref(LIMITS), ctypes.byref(failure)) == 0
+        )
         os.close(fd)
 
 
@@ -218,7 +236,7 @@ def test_a_kernel_without_swap_accounting_is_fine(groups_c: ctypes.CDLL, place: 
 def test_a_missing_file_is_a_named_step(groups_c: ctypes.CDLL, place: Path, version: int) -> None:
     groups, fd = opened(version, place)
     failure = Failure()
-    assert groups_c.group_limit(ctypes.byref(groups), b"s-1", ctypes.byref(LIMITS), ctypes.byref(failure)) == -1
+    assert groups_c.group_limit(ctypes.byref(groups), b"s-1", None, ctypes.byref(LIMITS), ctypes.byref(failure)) == -1
     assert (failure.step, failure.error) == (b"limit the memory", 2)
     os.close(fd)
 
@@ -237,3 +255,83 @@ def test_out_of_memory_kills_are_counted(
     groups, fd = opened(version, place)
     assert groups_c.group_oom_kills(ctypes.byref(groups), b"s-1") == 3
     os.close(fd)
+
+
+# ---- a group that is used again ----
+
+RENEWABLE = {
+    "tasks": "",
+    "memory__usage_in_bytes": "65536",
+    "memory__limit_in_bytes": "old",
+    "memory__memsw__limit_in_bytes": "old",
+    "memory__max_usage_in_bytes": "9",
+    "cpuacct__usage": "9",
+    "cpu__cfs_quota_us": "9",
+    "pids__max": "old",
+    "freezer__state": "THAWED\n",
+}
+OTHERS = Limits(256 << 20, 0, 77, 1024, 512)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_what_stands_already_is_not_written(groups_c: ctypes.CDLL, place: Path, version: int) -> None:
+    """A quota costs a walk over all groups of the machine: 440 us of processor time where 875 are."""
+    groups, fd = opened(version, place)
+    same, failure = ctypes.byref(LIMITS), Failure()
+    assert (
+        groups_c.group_limit(ctypes.byref(groups), b"s-1", same, same, ctypes.byref(failure)) == 0
+    )  # no file is there
+    files(place, cpu__cfs_quota_us="", cpu__max="")
+    other_quota = Limits(LIMITS.memory_bytes, 28_943, LIMITS.processes_max, 1024, 512)
+    assert (
+        groups_c.group_limit(ctypes.byref(groups), b"s-1", same, ctypes.byref(other_quota), ctypes.byref(failure)) == 0
+    )
+    assert read(place, "cpu.cfs_quota_us" if version == 1 else "cpu.max").startswith("28943")
+    os.close(fd)
+
+
+def renewed(groups_c: ctypes.CDLL, place: Path, version: int, **changes: str) -> int:
+    files(place, **{**RENEWABLE, **changes})
+    groups, fd = opened(version, place)
+    try:
+        return groups_c.group_renew(ctypes.byref(groups), b"s-1", ctypes.byref(OTHERS), ctypes.byref(LIMITS))  # type: ignore[no-any-return]
+    finally:
+        os.close(fd)
+
+
+def test_a_group_is_made_as_new(groups_c: ctypes.CDLL, place: Path) -> None:
+    assert renewed(groups_c, place, 1) == 1
+    assert read(place, "memory.limit_in_bytes") == str(128 << 20)
+    assert read(place, "pids.max").startswith("1024")
+    assert read(place, "cpu.cfs_quota_us") == "7235"
+    assert (read(place, "memory.max_usage_in_bytes"), read(place, "cpuacct.usage")) == ("0", "0")
+
+
+@pytest.mark.parametrize(
+    ("change", "verdict"),
+    [
+        ({"tasks": "4711\n"}, 0),  # not empty yet
+        ({"memory__usage_in_bytes": "1048577"}, 0),  # its next owner would begin with it
+        ({"memory__usage_in_bytes": "1048576"}, 1),
+        ({"freezer__state": "FROZEN\n"}, -1),
+        ({"freezer__state": "FREEZING\n"}, -1),
+    ],
+)
+def test_a_group_that_is_not_as_new_is_not_kept(
+    groups_c: ctypes.CDLL, place: Path, change: dict[str, str], verdict: int
+) -> None:
+    assert renewed(groups_c, place, 1, **change) == verdict
+
+
+@pytest.mark.parametrize("name", ["tasks", "memory.usage_in_bytes", "memory.max_usage_in_bytes", "cpuacct.usage"])
+def test_a_group_that_cannot_be_looked_at_is_not_kept(groups_c: ctypes.CDLL, place: Path, name: str) -> None:
+    files(place, **RENEWABLE)
+    (place / "s-1" / name).unlink()
+    groups, fd = opened(1, place)
+    same = ctypes.byref(LIMITS)
+    assert groups_c.group_renew(ctypes.byref(groups), b"s-1", same, same) != 1
+    os.close(fd)
+
+
+def test_version_2_cannot_begin_a_peak_anew_for_its_reader(groups_c: ctypes.CDLL, place: Path) -> None:
+    assert renewed(groups_c, place, 2) == -1

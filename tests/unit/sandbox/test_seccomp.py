@@ -103,6 +103,14 @@ def test_every_number_up_to_700(calls: Filter) -> None:
         assert calls.answer(number) == expected, number
 
 
+def test_a_zygote_may_join_namespaces_and_be_born_into_groups_and_nothing_else_more(calls: Filter) -> None:
+    raw = subprocess.run([BINARY, "--seccomp-forkers", calls.architecture], capture_output=True, check=True).stdout
+    forkers = Filter(calls.architecture, list(struct.iter_unpack("<HBBI", raw)))
+    more = {n for n in range(701) if forkers.answer(n) == ALLOW} - {n for n in range(701) if calls.answer(n) == ALLOW}
+    assert more == {DENIED[calls.architecture]["setns"], CLONE3}
+    assert all(calls.answer(n) != ALLOW or forkers.answer(n) == ALLOW for n in range(701))
+
+
 def test_the_x32_table_and_negative_numbers_do_not_exist(calls: Filter) -> None:
     for number in (0x40000000, 0x40000000 + 165, 0x7FFFFFFF, 0x80000000, -1, -2):
         assert calls.answer(number) == UNKNOWN

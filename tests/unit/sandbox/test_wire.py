@@ -18,14 +18,20 @@ LIMITS = Limits(memory_mb=128, cpu_vcpus=128 / 1769, processes_max=1024, descrip
 
 def test_a_request_has_the_size_and_order_of_the_header_file() -> None:
     message = wire.request(
-        wire.BIND, 7, 9, limits=LIMITS, vcpus=LIMITS.cpu_vcpus, image="base", task="a" * 64, opt="b" * 64
+        wire.BIND, 7, 9, limits=LIMITS, vcpus=LIMITS.cpu_vcpus, image="base", task="a" * 64, opt="b" * 64, origin=11
     )
-    assert len(message) == 248
+    assert len(message) == 256
     head = struct.unpack_from("=IIQQQIIIIII", message)
     flags = wire.HAS_TASK | wire.HAS_OPT
     assert head == (wire.VERSION, wire.BIND, 7, 9, 128 << 20, 7236, 1024, 1024, 512, flags, 0)
     assert message[56:60] == b"base"
-    assert message[120:] == b"a" * 64 + b"b" * 64
+    assert message[120:] == b"a" * 64 + b"b" * 64 + (11).to_bytes(8, "little")
+
+
+def test_a_signal_names_its_program() -> None:
+    message = wire.request(wire.SIGNAL, 7, 9, signal=15, origin=5)
+    assert struct.unpack_from("=IIQQQIIIIII", message) == (wire.VERSION, 11, 7, 9, 0, 0, 0, 0, 0, 0, 15)
+    assert message[-8:] == (5).to_bytes(8, "little")
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -297,3 +298,48 @@ class TestMigrations:
         path.write_bytes(b"not a database, whatever its name says" * 100)
         with pytest.raises(StoreFormatError, match="cannot be opened"):
             Writer(path, migrations)
+
+
+def test_without_a_thread_a_write_is_refused_and_the_next_tries_again(
+    path: Path, migrations: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        writer = Writer(path, migrations)
+
+        def refuse(_: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", refuse)
+            with pytest.raises(ServiceFault, match="no thread left to write with"):
+                writer.append(INSERT, ("a", b""))
+            assert writer.pending == 0
+        await writer.append(INSERT, ("b", b""))
+        await writer.close()
+        assert names(path) == ["b"]
+
+    asyncio.run(main())
+
+
+def test_a_writer_that_was_begun_beforehand_needs_no_thread_later(
+    path: Path, migrations: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        writer = Writer(path, migrations)
+        writer.start()
+        writer.start()
+        monkeypatch.setattr(threading.Thread, "start", None)
+        await writer.append(INSERT, ("a", b""))
+        await writer.close()
+        assert names(path) == ["a"]
+
+    asyncio.run(main())
+
+
+def test_a_writer_that_wrote_nothing_ends(path: Path, migrations: Path) -> None:
+    async def main() -> None:
+        writer = Writer(path, migrations)
+        writer.start()
+        await writer.close()
+
+    asyncio.run(main())

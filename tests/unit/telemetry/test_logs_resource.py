@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lambent.api.resources.logs import OPERATIONS, LogsResource, register
+from lambent.api.resources.logs import OPERATIONS, LogsResource
 from lambent.domain.clock import ManualClock
 from lambent.domain.errors import DiskFull
 from lambent.domain.names import Scope
@@ -118,14 +118,3 @@ def test_a_full_disk_is_the_services_unavailability(tmp_path: Path, monkeypatch:
         call(logs, "PutLogEvents", logGroupName="own", logStreamName="mine", logEvents=events)
     assert (caught.value.code, caught.value.status) == ("ServiceUnavailableException", 503)
     records.close()
-
-
-def test_it_is_mounted_under_its_target() -> None:
-    mounted: dict[str, Any] = {}
-
-    class Door:
-        def mount_target(self, target: str, handler: Any) -> None:
-            mounted[target] = handler
-
-    register(Door(), Logs(MemoryRecords(), ManualClock(T0)))
-    assert list(mounted) == ["Logs_20140328"]

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 
 import orjson
 import pytest
 
+from lambent.environments.channel import ExtensionStatus
+from lambent.metering.reconciliation import read_report
 from lambent.telemetry.attempt import Attempt, AttemptPart, InitRecord, LogLine, Origin, billed_ms, request_units
-from lambent.telemetry.platform_lines import init_events, iso_ms, logs_dropped, render, tail
+from lambent.telemetry.codec import FRAME, decode, encode_attempt, outline
+from lambent.telemetry.platform_lines import extension_events, init_events, iso_ms, logs_dropped, render, tail
 
 T0 = 1_769_817_600_000  # 2026-01-31T00:00:00Z
 RID = "8f507cfc-5f4a-4c2a-9a39-2d2b9e0b1a11"
@@ -226,3 +230,107 @@ def test_dropped_lines_are_told_in_both_formats() -> None:
 
 def test_times_are_iso_with_milliseconds() -> None:
     assert iso_ms(T0 + 7) == "2026-01-31T00:00:00.007Z"
+
+
+EXTENSIONS = (
+    ExtensionStatus("my-ext", "Ready", ("INVOKE", "SHUTDOWN"), None),
+    ExtensionStatus("quiet", "Ready", (), None),
+    ExtensionStatus("frail", "LaunchError", (), "PermissionDenied"),
+)
+
+
+def test_extensions_in_text() -> None:
+    assert messages(extension_events(origin(), T0, EXTENSIONS)) == [
+        "EXTENSION\tName: my-ext\tState: Ready\tEvents: [INVOKE, SHUTDOWN]\n",
+        "EXTENSION\tName: quiet\tState: Ready\tEvents: []\n",
+        "EXTENSION\tName: frail\tState: LaunchError\tEvents: []\tError Type: PermissionDenied\n",
+    ]
+
+
+def test_extensions_in_json_by_level() -> None:
+    def told(level: str) -> list[object]:
+        of = origin(log_format="JSON", system_log_level=level)
+        return [orjson.loads(message) for _, message in extension_events(of, T0, EXTENSIONS)]
+
+    failed = {
+        "time": "2026-01-31T00:00:00.000Z",
+        "type": "platform.extension",
+        "record": {"name": "frail", "state": "LaunchError", "events": [], "errorType": "PermissionDenied"},
+    }
+    assert told("WARN") == [failed]
+    assert told("INFO")[2] == failed
+    assert told("INFO")[0] == {
+        "time": "2026-01-31T00:00:00.000Z",
+        "type": "platform.extension",
+        "record": {"name": "my-ext", "state": "Ready", "events": ["INVOKE", "SHUTDOWN"]},
+    }
+
+
+def test_a_restored_environment_bills_what_its_runtime_took() -> None:
+    """Source: the published example, 306.34 ms and 303 ms billed of the restore: 610."""
+    one = attempt(duration_us=306_340, restore_us=398_970, restore_billed_ms=303)
+    assert one.billed_ms == 610
+    assert messages(render(one))[-1] == (
+        f"REPORT RequestId: {RID}\tDuration: 306.34 ms\tBilled Duration: 610 ms\tMemory Size: 128 MB\t"
+        "Max Memory Used: 36 MB\tRestore Duration: 398.97 ms\tBilled Restore Duration: 303 ms\t\n"
+    )
+    metrics = orjson.loads(messages(render(replace(one, origin=origin(log_format="JSON"))))[-1])["record"]["metrics"]
+    assert metrics == {
+        "durationMs": 306.34,
+        "billedDurationMs": 610,
+        "memorySizeMB": 128,
+        "maxMemoryUsedMB": 36,
+        "restoreDurationMs": 398.97,
+        "billedRestoreDurationMs": 303,
+    }
+    assert read_report(messages(render(one))[-1].encode()) == (610, 128)
+
+
+@pytest.mark.parametrize(
+    ("status", "error_type", "report"),
+    [
+        ("success", None, "RESTORE_REPORT Restore Duration: 398.97 ms\n"),
+        ("timeout", None, "RESTORE_REPORT Restore Duration: 398.97 ms\tStatus: timeout\n"),
+        (
+            "error",
+            "Runtime.ExitError",
+            "RESTORE_REPORT Restore Duration: 398.97 ms\tStatus: error\tError Type: Runtime.ExitError\n",
+        ),
+    ],
+)
+def test_a_restore_has_lines_of_its_own(status: str, error_type: str | None, report: str) -> None:
+    record = InitRecord(
+        origin(initialization="snap-start"),
+        T0,
+        398_970,
+        "java:21.v38",
+        "arn:aws:lambda:us-east-1::runtime:00",
+        status=status,
+        error_type=error_type,
+        phase="restore",
+        lines=[(T0 + 1, b"a hook\n")],
+    )
+    assert messages(init_events(record)) == [
+        "RESTORE_START Runtime Version: java:21.v38\tRuntime Version ARN: arn:aws:lambda:us-east-1::runtime:00\n",
+        "a hook\n",
+        report,
+    ]
+    told = [
+        orjson.loads(line)
+        for line in messages(init_events(replace(record, origin=origin(log_format="JSON"), lines=[])))
+    ]
+    assert told[0]["type"] == "platform.restoreStart"
+    assert told[-1]["type"] == "platform.restoreReport"
+    assert told[-1]["record"]["metrics"] == {"durationMs": 398.97}
+    assert "phase" not in told[0]["record"]
+
+
+def test_a_restored_attempt_is_stored_and_counted() -> None:
+    one = attempt(duration_us=306_340, restore_us=398_970, restore_billed_ms=303)
+    payload = encode_attempt(1, one)[FRAME.size :]
+    back = decode(payload, {1: one.origin})
+    assert isinstance(back, Attempt)
+    assert (back.init_us, back.restore_us, back.restore_billed_ms, back.billed_ms) == (None, 398_970, 303, 610)
+    assert outline(memoryview(payload)).prelude_us == 303_000
+    with pytest.raises(ValueError, match="Restore Duration"):
+        encode_attempt(1, attempt(restore_us=-1))

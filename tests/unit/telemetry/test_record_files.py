@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
+import sqlite3
 import struct
 import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,8 @@ from hypothesis import strategies as st
 
 from lambent.domain.errors import DiskFull, ServiceFault
 from lambent.telemetry.attempt import Attempt, AttemptPart, InitRecord, Origin, UserEvents
+from lambent.telemetry.catalog import SqliteCatalog
+from lambent.telemetry.index import Usage
 from lambent.telemetry.platform_lines import render
 from lambent.telemetry.records import Retention
 from lambent.telemetry.segment_file import scan
@@ -223,6 +228,25 @@ def test_the_bill_outlives_retention_and_restarts(tmp_path: Path) -> None:
     again.close()
 
 
+def test_a_catalog_from_before_streams_is_taken_over(tmp_path: Path) -> None:
+    """Its totals stay, and what it did not know is added to them from now on."""
+    path = tmp_path / "catalog.db"
+    with contextlib.closing(sqlite3.connect(path)) as old:
+        old.execute(
+            "create table usage (account text, region text, function text, version text, architecture text, day integer,"
+            " attempts integer not null, requests integer not null, billed_ms integer not null, mb_ms text not null,"
+            " init_mb_ms text not null, ephemeral_mb_ms text not null, errors integer not null, timeouts integer not null,"
+            " primary key (account, region, function, version, architecture, day)) without rowid"
+        )
+        old.execute("insert into usage values ('1', 'r', 'f', '$LATEST', 'arm64', 5, 1, 2, 3, '4', '5', '6', 7, 8)")
+        old.commit()
+    key = ("1", "r", "f", "$LATEST", "arm64", 5)
+    for rounds in range(2):
+        with contextlib.closing(SqliteCatalog(path)) as catalog:
+            assert catalog.rolled[key] == Usage(1, 2, 3, 4, 5, 6, 7, 8, 9 * rounds, 128 * rounds)
+            catalog.roll_up(rounds, {key: Usage(streamed_bytes=9, restored_mb=128)})
+
+
 def test_origins_and_frames_larger_than_a_block_are_read_whole(tmp_path: Path) -> None:
     records = fresh(tmp_path, segment_bytes_max=4 * 1_048_576)
     of = origin()
@@ -382,7 +406,9 @@ def test_an_index_built_from_the_file_is_the_one_that_grew(rows: list[Any]) -> N
                 records.append(
                     Attempt(
                         of, "r", at_ms, duration_us, init_us, status=status, is_begun=is_begun, lines=lines,
-                        function_error=status != "success",
+                        function_error=status != "success", produced_bytes=2 * duration_us, is_streamed=not is_begun,
+                        restore_us=None if init_us is not None or is_begun else duration_us,
+                        restore_billed_ms=duration_us // 1_000,
                     )
                 )  # fmt: skip
             elif kind == "part":
@@ -407,3 +433,64 @@ def test_an_index_built_from_the_file_is_the_one_that_grew(rows: list[Any]) -> N
                     assert (rendered[0], rendered[-1]) == (first_ms, first_ms + span_ms)
             assert segment.tables(key) is part
         records.close()
+
+
+def test_the_maintenance_thread_is_woken_when_its_time_has_come_and_not_by_the_writing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    due: list[tuple[float, Callable[..., object], tuple[Any, ...]]] = []
+    records = FileRecords(tmp_path, fsync_ms=20, later=lambda s, call, *given: due.append((s, call, given)))
+    synced: list[int] = []
+    sync = os.fsync
+
+    def counting(fd: int) -> None:
+        synced.append(fd)
+        sync(fd)
+
+    monkeypatch.setattr(os, "fsync", counting)
+    for number in range(3):
+        records.append(attempt(origin(), number))
+    records.drain()
+    assert not synced
+    assert [delay_s for delay_s, _, _ in due] == [0.02, 0.02]  # the group, and all that was written
+    for _, call, arguments in due:
+        call(*arguments)
+    records.drain()
+    assert len(synced) == 1
+    records.append(attempt(origin(), 3))
+    assert len(due) == 3
+    monkeypatch.undo()
+    records.close()
+
+
+def test_a_group_is_written_down_at_the_end_if_it_was_not_before(tmp_path: Path) -> None:
+    records = FileRecords(tmp_path, later=lambda *_: None)
+    records.append(attempt(origin(), 0))
+    records.close()
+    catalog = SqliteCatalog(tmp_path / "catalog.db")
+    assert ("123456789012", "us-east-1", "/aws/lambda/f") in catalog.groups
+    catalog.close()
+
+
+def test_a_group_that_the_disk_refused_is_written_down_when_it_is_well_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lambent.telemetry.segments.RETRY_S", 0.01)
+    records = fresh(tmp_path)
+    records.drain()
+    persist, refusals = records._catalog.persist_group, [OSError(errno.EIO, "no")]
+
+    def failing(group: Any) -> None:
+        if refusals:
+            raise refusals.pop()
+        persist(group)
+
+    monkeypatch.setattr(records._catalog, "persist_group", failing)
+    records.append(attempt(origin(), 0))
+    records.drain()
+    assert not refusals
+    assert not records._unpersisted
+    catalog = SqliteCatalog(tmp_path / "catalog.db")
+    assert ("123456789012", "us-east-1", "/aws/lambda/f") in catalog.groups
+    catalog.close()
+    records.close()

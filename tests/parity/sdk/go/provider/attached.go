@@ -33,13 +33,13 @@ func functionURL() {
 				"expose_headers": list(cors.ExposeHeaders), "max_age": aws.ToInt32(cors.MaxAge),
 			}
 		}
-		// https://<url-id>.lambda-url.<region>.…/
+		// Asked at an address, and not at a name, the server answers http://<address>/_lambent/url/<url-id>/.
 		parsed := must(url.Parse(*one.FunctionUrl))
-		labels := strings.Split(parsed.Host, ".")
-		if len(labels[0]) != 32 || labels[1] != "lambda-url" || labels[2] != "us-east-1" || parsed.Path != "/" {
+		parts := strings.Split(parsed.Path, "/")
+		if len(parts) != 5 || parts[1] != "_lambent" || parts[2] != "url" || len(parts[3]) != 32 || parts[4] != "" {
 			fail("no function URL: %s", *one.FunctionUrl)
 		}
-		state["url_id"] = labels[0]
+		state["url_id"] = parts[3]
 		return state
 	}
 
