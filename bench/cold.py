@@ -1,4 +1,4 @@
-"""G1, G3 (a runtime that waited, a fresh interpreter), G12: cold starts through the whole path after an idle gap, and the server at rest."""
+"""G1 (each step of the fallback), G3, G12: cold starts through the whole path after an idle gap, and the server at rest."""
 
 from __future__ import annotations
 
@@ -36,9 +36,17 @@ def _bare_node() -> Measurement:
     return Measurement({"p50_ms": samples[len(samples) // 2], "max_ms": samples[-1]})
 
 
-def _cold(server: Lambent, name: str, gap_s: float = GAP_S) -> Callable[[], Measurement]:
+def _steps(server: Lambent) -> dict[str, int]:
+    steps = server.call("GET", "/_lambent/pools")["steps"]
+    assert isinstance(steps, dict)
+    return steps
+
+
+def cold_starts(server: Lambent, name: str, gap_s: float = GAP_S, step: str = "") -> Callable[[], Measurement]:
+    """step: how every sample must have got its runtime, as `GET /_lambent/pools` says it."""
+
     def take() -> Measurement:
-        samples, spent = [], 0
+        samples, spent, at_first = [], 0, _steps(server)
         for number in range(PER_ROUND):
             # A configuration update makes every environment of $LATEST obsolete: the next invocation starts anew.
             server.call("PUT", f"/2015-03-31/functions/{name}/configuration", {"Description": f"{number}"})
@@ -48,6 +56,9 @@ def _cold(server: Lambent, name: str, gap_s: float = GAP_S) -> Callable[[], Meas
             before = cpu_us(server.pids)
             samples.append(once(server.target(name)))
             spent += cpu_us(server.pids) - before
+        took = {name: count - at_first[name] for name, count in _steps(server).items() if count != at_first[name]}
+        if step and took != {step: PER_ROUND}:
+            raise RuntimeError(f"not every cold start of {name} was {step}: {took}")
         samples.sort()
         return Measurement(
             {"p50_ms": samples[len(samples) // 2], "max_ms": samples[-1], "cpu_ms": spent / PER_ROUND / 1_000}
@@ -59,19 +70,31 @@ def _cold(server: Lambent, name: str, gap_s: float = GAP_S) -> Callable[[], Meas
 def run(rounds: int) -> list[Comparison]:
     """Cold starts of Python and Node against bare interpreters; then the server at rest."""
     own = {"Environment": {"Variables": {"LAMBENT_PRELOAD": "off"}}}
-    with lambent() as server:
+    blanks = {"LAMBENT_SANDBOX_WAITING_MAX": "0"}
+    with (
+        lambent() as server,
+        lambent(environment={"LAMBENT_SANDBOX_ZYGOTES": "off"}) as programs,
+        lambent(environment=blanks) as ready,
+        lambent(environment=blanks | {"LAMBENT_SANDBOX_BLANKS": "0"}) as dry,
+    ):
+        for one in (programs, ready, dry):
+            one.deploy("waiting", {"app.py": ECHO_PYTHON})
         server.deploy("fresh", {"app.py": ECHO_PYTHON}, **own)
         server.deploy("waiting", {"app.py": ECHO_PYTHON})
         server.deploy("node", {"app.mjs": ECHO_NODE}, runtime="nodejs20.x")
         time.sleep(1.0)
         python = compare(
             "G1",
-            "cold start of Python, full sandbox, whole path: a runtime that waited, and a fresh interpreter in a ready blank; "
-            "reference: bare python3.11 -c pass",
+            "cold start of Python, full sandbox, whole path, by what it found: a zygote's copy or a program that waited, a "
+            "blank to fork into, nothing but the zygote, a blank and no zygote (LAMBENT_PRELOAD=off); reference: bare "
+            "python3.11 -c pass",
             {
                 "B_py": _bare,
-                "python, waiting runtime": _cold(server, "waiting", REFILLED_S),
-                "python, fresh interpreter": _cold(server, "fresh"),
+                "pool hit, copy": cold_starts(server, "waiting", REFILLED_S, "waiting"),
+                "pool hit, program": cold_starts(programs, "waiting", REFILLED_S, "waiting"),
+                "blank ready, forked": cold_starts(ready, "waiting", REFILLED_S, "forked"),
+                "dry, forked": cold_starts(dry, "waiting", GAP_S, "forked_dry"),
+                "blank ready, preload off": cold_starts(server, "fresh"),
             },
             reference="B_py",
             rounds=rounds,
@@ -79,7 +102,7 @@ def run(rounds: int) -> list[Comparison]:
         node = compare(
             "G3",
             "cold start of Node.js: a runtime that waited; reference: bare node -e 0",
-            {"node -e 0": _bare_node, "nodejs20.x, waiting runtime": _cold(server, "node", REFILLED_S)},
+            {"node -e 0": _bare_node, "nodejs20.x, waiting runtime": cold_starts(server, "node", REFILLED_S)},
             reference="node -e 0",
             rounds=rounds,
         )

@@ -58,7 +58,8 @@ class Comparison:
         mine = self.arms.get(arm, {}).get(key)
         if not base or not mine:
             return None
-        return Spread.of([a / b for a, b in zip(mine, base, strict=False) if b])
+        ratios = [a / b for a, b in zip(mine, base, strict=False) if b]
+        return Spread.of(ratios) if ratios else None
 
 
 def compare(

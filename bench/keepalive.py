@@ -136,7 +136,7 @@ class Played:
     idle_mb_s: float = 0.0
 
 
-def _events(functions: list[Function], seed: int) -> list[tuple[float, int, float]]:
+def invocations(functions: list[Function], seed: int) -> list[tuple[float, int, float]]:
     """(moment, function, duration) of every invocation, in order; the same for both arms."""
     dice = random.Random(f"{seed} durations")
     return sorted(
@@ -146,8 +146,10 @@ def _events(functions: list[Function], seed: int) -> list[tuple[float, int, floa
     )
 
 
-def play_timer(functions: list[Function], events: list[tuple[float, int, float]], end_s: float) -> Played:
-    """Each environment is kept for ten minutes after each use."""
+def play_timer(
+    functions: list[Function], events: list[tuple[float, int, float]], end_s: float, timer_s: float = TIMER_S
+) -> Played:
+    """Each environment is kept for so long after each use."""
     out = Played()
     idle: list[list[float]] = [[] for _ in functions]
     busy: list[tuple[float, int]] = []
@@ -159,26 +161,28 @@ def play_timer(functions: list[Function], events: list[tuple[float, int, float]]
             break
         out.invocations += 1
         stack, one = idle[number], functions[number]
-        if stack and at - stack[-1] <= TIMER_S:
+        if stack and at - stack[-1] <= timer_s:
             out.idle_mb_s += (at - stack.pop()) * one.memory_mb
             heapq.heappush(busy, (at + took_s, number))
         else:
-            out.idle_mb_s += len(stack) * TIMER_S * one.memory_mb
+            out.idle_mb_s += len(stack) * timer_s * one.memory_mb
             stack.clear()
             out.cold += 1
             out.cold_s += one.cold_s
             heapq.heappush(busy, (at + one.cold_s + took_s, number))
     for stack, one in zip(idle, functions, strict=True):
-        out.idle_mb_s += sum(min(TIMER_S, end_s - since_s) for since_s in stack) * one.memory_mb
+        out.idle_mb_s += sum(min(timer_s, end_s - since_s) for since_s in stack) * one.memory_mb
     return out
 
 
 class Policy:
     """The arm that decides as the server does, with a budget for what is idle."""
 
-    def __init__(self, functions: list[Function], budget_mb: float, most_s: float = MOST_S) -> None:
+    def __init__(
+        self, functions: list[Function], budget_mb: float, most_s: float = MOST_S, sweep_s: float = SWEEP_S
+    ) -> None:
         self.functions = functions
-        self.budget_mb, self.most_s = budget_mb, most_s
+        self.budget_mb, self.most_s, self.sweep_s = budget_mb, most_s, sweep_s
         shared = commons()
         self.histories = [History(shared, most_s) for _ in functions]
         self.idle: list[list[float]] = [[] for _ in functions]
@@ -225,14 +229,14 @@ class Policy:
         """Play it all."""
         out = self.out
         busy: list[tuple[float, int]] = []
-        sweep_s = SWEEP_S
+        sweep_s = self.sweep_s
         for at, number, took_s in [*events, (end_s, -1, 0.0)]:
             while (busy and busy[0][0] <= at) or sweep_s <= at:
                 if busy and busy[0][0] <= sweep_s:
                     self._free(*reversed(heapq.heappop(busy)))  # type: ignore[arg-type]
                 else:
                     self._sweep(sweep_s)
-                    sweep_s += SWEEP_S
+                    sweep_s += self.sweep_s
             if number < 0:
                 break
             out.invocations += 1
@@ -281,14 +285,19 @@ def clairvoyant(functions: list[Function], events: list[tuple[float, int, float]
 
 
 def at_equal_memory(
-    functions: list[Function], events: list[tuple[float, int, float]], end_s: float, mb_s: float
+    functions: list[Function],
+    events: list[tuple[float, int, float]],
+    end_s: float,
+    mb_s: float,
+    most_s: float = MOST_S,
+    sweep_s: float = SWEEP_S,
 ) -> tuple[float, Played]:
     """The largest budget found that holds no more idle megabyte-seconds than `mb_s`, and what came of it."""
     low_mb, high_mb = 0.9 * mb_s / end_s, 1.8 * mb_s / end_s
     best: tuple[float, Played] | None = None
     for _ in range(SEARCH_STEPS):
         budget_mb = (low_mb + high_mb) / 2
-        played = Policy(functions, budget_mb).play(events, end_s)
+        played = Policy(functions, budget_mb, most_s, sweep_s).play(events, end_s)
         if played.idle_mb_s > mb_s:
             high_mb = budget_mb
             continue
@@ -304,7 +313,7 @@ def run(rounds: int) -> list[Comparison]:
     comparison = Comparison("G13", QUESTION, "timer, 10 minutes", rounds)
     for seed in range(rounds):
         functions = trace(seed)
-        events, end_s = _events(functions, seed), DAYS * DAY_S
+        events, end_s = invocations(functions, seed), DAYS * DAY_S
         timer = play_timer(functions, events, end_s)
         _, policy = at_equal_memory(functions, events, end_s, timer.idle_mb_s)
         for arm, played in (("timer, 10 minutes", timer), ("lambent", policy)):

@@ -15,7 +15,7 @@ import time
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +56,34 @@ class Lambent:
             found += [child for child, parent in parents.items() if parent == pid]
         return found
 
+    def sandboxes(self) -> int:
+        """How many sandboxes stand, blank ones included: the directories of one of its control groups' hierarchies, else
+        the children of its spawner."""
+        mark = f"lambent-{(self.data_dir / 'instance').read_text().strip()}"
+        for line in Path("/proc/self/mountinfo").read_text().splitlines():
+            if " - cgroup" in line:
+                group = Path(line.split()[4], mark)
+                if group.is_dir():
+                    return sum(entry.name.startswith("s-") for entry in group.iterdir())
+        return len(self.tree()) - 2
+
+    def charged_to(self) -> Path:
+        """Where the kernel says what it charges all sandboxes with, ready ones included. Raises RuntimeError
+        where it does not count."""
+        mark = f"lambent-{(self.data_dir / 'instance').read_text().strip()}"
+        for line in Path("/proc/self/mountinfo").read_text().splitlines():
+            if " - cgroup" in line:
+                for root, directories, _ in os.walk(line.split()[4]):
+                    for name in ("memory.usage_in_bytes", "memory.current"):
+                        if mark in directories and Path(root, mark, name).exists():
+                            return Path(root, mark, name)
+        raise RuntimeError("no control group counts the memory of this server's sandboxes")
+
+    def attempts(self) -> int:
+        """Attempts in the ledger, of all functions."""
+        with urllib.request.urlopen(f"http://{self.host}:{self.port}/_lambent/usage", timeout=30) as answer:
+            return sum(row["attempts"] for row in json.load(answer)["functions"])
+
     def call(self, method: str, path: str, body: dict[str, object] | None = None) -> dict[str, object]:
         """One control-plane call; raises RuntimeError with the answer's text when it is refused."""
         data = json.dumps(body).encode() if body is not None else None
@@ -71,14 +99,16 @@ class Lambent:
         except urllib.error.HTTPError as error:
             raise RuntimeError(f"{method} {path}: {error.code} {error.read().decode()}") from None
 
-    def deploy(self, name: str, files: dict[str, str], *, runtime: str = "python3.11", **options: object) -> Target:
+    def deploy(
+        self, name: str, files: Mapping[str, str | bytes], *, runtime: str = "python3.11", **options: object
+    ) -> Target:
         """Create a function and wait until it is active; answers where to invoke it."""
         archive = io.BytesIO()
         with zipfile.ZipFile(archive, "w") as zipped:
-            for file, text in files.items():
+            for file, content in files.items():
                 info = zipfile.ZipInfo(file, (2026, 1, 1, 0, 0, 0))
                 info.external_attr = 0o755 << 16
-                zipped.writestr(info, text)
+                zipped.writestr(info, content)
         body: dict[str, object] = {
             "FunctionName": name,
             "Runtime": runtime,
@@ -105,8 +135,10 @@ class Lambent:
 
 
 def variables(more: dict[str, str] | None = None) -> dict[str, str]:
-    """The environment of a server under measurement: nothing of the shell's settings."""
-    env = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "LAMBENT_"))}
+    """The environment of a server under measurement: nothing of the shell's settings. Compiled modules are kept, as they are
+    where the package was installed; a shell that forbids it would have each start compile all of them."""
+    unwanted = ("AWS_", "LAMBENT_", "PYTHONDONTWRITEBYTECODE")
+    env = {k: v for k, v in os.environ.items() if not k.startswith(unwanted)}
     return env | {"PYTHONPATH": str(ROOT / "src"), "LAMBENT_LIMITS_ACCOUNT_CONCURRENCY": "100000", **(more or {})}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -12,11 +13,13 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from .clients import Target
 
 CACHE = Path(__file__).resolve().parent.parent / ".cache" / "bench"
+PROGRAMS = Path(__file__).resolve().parent / "programs"
 PYTHON = os.environ.get("BENCH_PYTHON", "/usr/bin/python3.11")
 """An interpreter without start-up files, by its real path: a version manager's shim costs ten times more."""
 
@@ -108,7 +111,7 @@ def rie(port: int = 28_080) -> Iterator[Running]:
 
 
 RELAY = """
-import asyncio, os, socket, sys
+import asyncio, collections, os, socket, sys
 try:
     import uvloop
     runner = uvloop.run
@@ -126,10 +129,14 @@ class Upstream(asyncio.Protocol):
     def data_received(self, data):
         self.client.transport.write(data)
         idle.append(self)
-idle, waiting = [], []
+        if waiting:
+            waiting.popleft()()
+idle, waiting = [], collections.deque()
 class Client(asyncio.Protocol):
     def connection_made(self, transport): self.transport = transport
     def data_received(self, data):
+        if not idle:
+            return waiting.append(lambda: self.data_received(data))
         up = idle.pop()
         up.client = self
         up.transport.write(data)
@@ -176,6 +183,51 @@ def _wait_for(url: str, body: bytes, process: subprocess.Popen[bytes], limit_s: 
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.02)
+
+
+RUNC_CONFIG = {
+    "ociVersion": "1.0.2",
+    "process": {
+        "terminal": False,
+        "user": {"uid": 0, "gid": 0},
+        "args": [PYTHON, "-c", "pass"],
+        "env": ["PATH=/usr/bin:/bin"],
+        "cwd": "/",
+        "noNewPrivileges": True,
+    },
+    "root": {"path": "rootfs", "readonly": True},
+    "hostname": "bench",
+    "mounts": [
+        {"destination": "/proc", "type": "proc", "source": "proc"},
+        {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755", "size=64k"]},
+        {"destination": "/usr", "type": "bind", "source": "/usr", "options": ["rbind", "ro"]},
+        {"destination": "/lib", "type": "bind", "source": "/usr/lib", "options": ["rbind", "ro"]},
+        {"destination": "/lib64", "type": "bind", "source": "/usr/lib64", "options": ["rbind", "ro"]},
+        {"destination": "/bin", "type": "bind", "source": "/usr/bin", "options": ["rbind", "ro"]},
+    ],
+    "linux": {"namespaces": [{"type": kind} for kind in ("pid", "network", "ipc", "uts", "mount")]},
+}
+
+
+def runc_bundle(folder: Path) -> Path:
+    """A bundle of `PYTHON -c pass` for `runc run`. Raises FileNotFoundError where runc is not installed."""
+    if not is_available("runc"):
+        raise FileNotFoundError("runc is not installed (apt-get install runc)")
+    bundle = folder / "bundle"
+    for name in ("proc", "dev", "usr", "lib", "lib64", "bin"):
+        (bundle / "rootfs" / name).mkdir(parents=True)
+    (bundle / "config.json").write_text(json.dumps(RUNC_CONFIG))
+    return bundle
+
+
+@cache
+def compiled(source: str, *flags: str) -> Path:
+    """A program of `programs/`, compiled by this machine's `cc`, once in a run. Raises FileNotFoundError where there is none."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    program = CACHE / Path(source).stem
+    command = ["cc", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Werror", "-o", str(program), str(PROGRAMS / source)]
+    subprocess.run([*command, *flags], check=True)
+    return program
 
 
 def is_available(program: str) -> bool:

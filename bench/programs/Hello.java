@@ -1,0 +1,6 @@
+/** What a bare JVM takes. */
+public final class Hello {
+    public static void main(String[] arguments) {
+        System.out.println("hello");
+    }
+}
