@@ -30,6 +30,24 @@ GONE_LIMIT_S = 10.0
 """A process that was told to end needs a moment to be gone, on a busy machine a longer one."""
 
 
+_kill, _killpg = os.kill, os.killpg
+
+
+def _kill_one(pid: int, number: int) -> None:
+    """A pid read as 0 is our own process group, -1 everybody: the whole run would end, and nothing would say why."""
+    if pid <= 1 and number != 0:
+        raise AssertionError(f"signal {number} to pid {pid}: that is nobody whom a test started")
+    _kill(pid, number)
+
+
+def _kill_one_group(group: int, number: int) -> None:
+    if group <= 1 or group == os.getpgrp():
+        raise AssertionError(f"signal {number} to process group {group}: that is nobody whom a test started")
+    _killpg(group, number)
+
+
+os.kill, os.killpg = _kill_one, _kill_one_group  # a pid is often read from /proc, where "nobody" is 0
+
 LONG = (
     "tests/integration/project/",
     "tests/integration/runtimes_product/",

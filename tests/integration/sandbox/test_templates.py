@@ -128,10 +128,23 @@ async def running(world: World, held: Template) -> AsyncIterator[Running]:
 
 
 def pids_of(world: World, sandbox: Any) -> list[int]:
-    """The processes of a sandbox, as the host counts, its pid 1 first."""
+    """The processes of a sandbox, as the host counts, its pid 1 first: numbers begin anew, so order says nothing."""
     assert world.spawner is not None
     root = world.spawner.groups.directory("memory")
-    return sorted(map(int, Path(f"{root}/lambent-{world.instance}/{sandbox.group}/cgroup.procs").read_text().split()))
+    found = [
+        int(pid) for pid in Path(f"{root}/lambent-{world.instance}/{sandbox.group}/cgroup.procs").read_text().split()
+    ]
+    found.remove(sandbox.init_pid)
+    return [sandbox.init_pid, *found]
+
+
+async def both_of(world: World, sandbox: Any) -> list[int]:
+    """Pid 1 and the program, once whoever made a copy in there has left."""
+    until = time.monotonic() + WAIT_S_MAX / 2
+    while len(pids := pids_of(world, sandbox)) != 2:
+        assert time.monotonic() < until, pids
+        await asyncio.sleep(0.01)
+    return pids
 
 
 def status(pid: int) -> dict[str, str]:
@@ -181,12 +194,7 @@ def test_a_copy_seen_from_the_host_has_no_privilege_and_namespaces_of_its_own(co
     async def body() -> None:
         async with held(copying) as one, running(copying, one) as first, running(copying, one) as second:
             sandboxes = (one, first.sandbox, second.sandbox)
-            until = time.monotonic() + WAIT_S_MAX / 2
-            everyone = [pids_of(copying, each) for each in sandboxes]
-            while any(len(pids) != 2 for pids in everyone):
-                assert time.monotonic() < until, everyone
-                await asyncio.sleep(0.01)  # whoever made a copy in there may still be leaving
-                everyone = [pids_of(copying, each) for each in sandboxes]
+            everyone = [await both_of(copying, each) for each in sandboxes]
             for kind in ("user", "mnt", "net", "ipc", "uts", "cgroup", "pid"):
                 seen = {os.readlink(f"/proc/{pids[1]}/ns/{kind}") for pids in everyone}
                 assert len(seen) == 3, kind
@@ -454,8 +462,8 @@ def test_without_its_copier_a_template_ends_and_its_copies_live(copying: World) 
         sandbox, started = await template(copying)
         await sandbox.hold()
         async with running(copying, sandbox) as copy:
-            pid = pids_of(copying, sandbox)[1]
-            os.kill(int(status(pid)["TracerPid"]), signal.SIGKILL)
+            _, program = await both_of(copying, sandbox)
+            os.kill(int(status(program)["TracerPid"]), signal.SIGKILL)
             assert (await started.ended).signal == signal.SIGKILL
             assert "yes" in await copy.said("print('yes')")
             with pytest.raises(SandboxError, match="find the template"):
@@ -473,7 +481,7 @@ def test_many_copies_leave_nothing_in_their_templates_sandbox(copying: World) ->
                     pass
             async with running(copying, one) as last:
                 assert await last.said("print('last')") == "last\n"
-                assert len(pids_of(copying, one)) == 2
+                await both_of(copying, one)
 
     copying.run(body())
 
