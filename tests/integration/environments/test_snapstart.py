@@ -420,6 +420,7 @@ def test_a_server_that_starts_again_makes_a_template_when_it_is_needed(place: Pa
                 Runtime="python3.12",
                 Handler="app.handler",
                 Role=ROLE,
+                Timeout=20,
                 Code={"ZipFile": package({"app.py": CODE % extra})},
                 SnapStart=SNAP,
             )

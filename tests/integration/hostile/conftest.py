@@ -19,7 +19,7 @@ def deploy_witness(lambda_: Any, name: str = WITNESS) -> None:
     """A function that answers "well", active."""
     code = package({"app.py": "def handler(event, context):\n    return 'well'\n"})
     lambda_.create_function(
-        FunctionName=name, Runtime="python3.11", Handler="app.handler", Role=ROLE, Code={"ZipFile": code}
+        FunctionName=name, Runtime="python3.11", Handler="app.handler", Role=ROLE, Timeout=20, Code={"ZipFile": code}
     )
     lambda_.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 30})
 

@@ -23,7 +23,12 @@ def functions(endpoint: str) -> Iterator[None]:
     for account, region in PLACES:
         one = client("lambda", endpoint, account=account, region=region)
         one.create_function(
-            FunctionName="shared", Runtime="python3.11", Handler="app.handler", Role=ROLE, Code={"ZipFile": CODE}
+            FunctionName="shared",
+            Runtime="python3.11",
+            Handler="app.handler",
+            Role=ROLE,
+            Timeout=20,
+            Code={"ZipFile": CODE},
         )
         one.get_waiter("function_active_v2").wait(FunctionName="shared", WaiterConfig={"Delay": 1, "MaxAttempts": 30})
         one.close()

@@ -133,6 +133,7 @@ def create(lambda_: Any, name: str) -> None:
         Runtime="python3.11",
         Handler="app.handler",
         Role=ROLE,
+        Timeout=20,
         Code={"ZipFile": package({"app.py": ASK})},
     )
     lambda_.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 30})

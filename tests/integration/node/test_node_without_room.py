@@ -122,6 +122,7 @@ def test_a_full_disk_does_not_keep_a_server_from_ending(small_disk: Path) -> Non
             Runtime="python3.11",
             Handler="app.handler",
             Role="arn:aws:iam::000000000000:role/test",
+            Timeout=20,
             Code={"ZipFile": package({"app.py": ECHO})},
         )
         clients.lambda_.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1})

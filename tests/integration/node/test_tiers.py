@@ -165,6 +165,7 @@ def test_a_killed_server_of_the_process_tier_leaves_no_process(base: Path) -> No
                 Runtime="python3.11",
                 Handler="app.handler",
                 Role="arn:aws:iam::000000000000:role/test",
+                Timeout=20,
                 Code={"ZipFile": package({"app.py": CODE})},
             )
             clients.lambda_.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1})

@@ -75,6 +75,7 @@ def test_a_version_that_was_added_is_listed_and_runs_the_function_that_waited_fo
             Runtime="nodejs22.x",
             Handler="app.handler",
             Role=ROLE,
+            Timeout=20,
             Code={"ZipFile": package(code)},
         )
         if settled(function)["State"] != "Failed":
