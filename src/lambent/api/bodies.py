@@ -10,7 +10,6 @@ The heap is told before the first one, and again when none has come for a while:
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from lambent.api.running import RETRY_AFTER_S
@@ -44,23 +43,55 @@ class Heap(Protocol):
         """Called when there was no large body for QUIET_S to twice that, after some."""
 
 
-class BodyBudget:
-    """Shares of `at_most` bytes. later: the event loop's `call_later`, for `heap`."""
+class HeapCare:
+    """Tells the heap before the first large body, and when none has come for a while.
 
-    def __init__(
-        self,
-        at_most: int = BODY_BYTES_IN_FLIGHT_MAX,
-        *,
-        later: Callable[[float, Callable[[], None]], Timer] | None = None,
-        heap: Heap | None = None,
-    ) -> None:
-        self._at_most = at_most
-        self._later = later
+    later: the event loop's `call_later`.
+    """
+
+    def __init__(self, heap: Heap, later: Callable[[float, Callable[[], None]], Timer]) -> None:
         self._heap = heap
-        self._is_told = False
+        self._later = later
         self._timer: Timer | None = None
+        self._in_flight = 0
+        self._is_told = False
         self._has_come = False
         """Another one, since it was looked."""
+
+    def begin(self) -> None:
+        """A large body comes."""
+        self._in_flight += 1
+        self._has_come = True
+        if not self._is_told:
+            self._is_told = True
+            self._heap.expect_large()
+        if self._timer is None:
+            self._timer = self._later(QUIET_S, self._look)
+
+    def end(self) -> None:
+        """One is gone."""
+        self._in_flight -= 1
+
+    def _look(self) -> None:
+        is_quiet = not self._has_come and self._in_flight == 0
+        self._has_come = False
+        self._timer = None if is_quiet else self._later(QUIET_S, self._look)
+        if is_quiet:
+            self._heap.give_back()
+
+    def close(self) -> None:
+        """Nothing is looked at any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+class BodyBudget:
+    """Shares of `at_most` bytes; `care` is told of each."""
+
+    def __init__(self, at_most: int = BODY_BYTES_IN_FLIGHT_MAX, care: HeapCare | None = None) -> None:
+        self._at_most = at_most
+        self.care = care
         self.taken = 0
 
     def admit(self, request: Request, limit: int) -> BodyShare | None:
@@ -81,28 +112,12 @@ class BodyBudget:
             size = limit
         if self.taken + size > self._at_most:
             raise TooManyRequests("CallerRateLimitExceeded", "Rate exceeded", retry_after_s=RETRY_AFTER_S)
-        if self._heap is not None and self._later is not None:
-            self._has_come = True
-            if not self._is_told:
-                self._is_told = True
-                self._heap.expect_large()
-            if self._timer is None:
-                self._timer = self._later(QUIET_S, partial(self._look, self._heap, self._later))
         return BodyShare(self, size)
-
-    def _look(self, heap: Heap, later: Callable[[float, Callable[[], None]], Timer]) -> None:
-        if self._has_come or self.taken > 0:
-            self._has_come = False
-            self._timer = later(QUIET_S, partial(self._look, heap, later))
-        else:
-            self._timer = None
-            heap.give_back()
 
     def close(self) -> None:
         """Nothing is looked at any more."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        if self.care is not None:
+            self.care.close()
 
 
 class BodyShare:
@@ -114,6 +129,10 @@ class BodyShare:
         self._budget = budget
         self._size = size
         budget.taken += size
+        if budget.care is not None:
+            budget.care.begin()
 
     def __del__(self) -> None:
         self._budget.taken -= self._size
+        if self._budget.care is not None:
+            self._budget.care.end()

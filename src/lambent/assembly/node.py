@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lambent.api.bodies import BodyBudget
+from lambent.api.bodies import BodyBudget, HeapCare
 from lambent.api.door import PublicDoor
 from lambent.api.ports import Authenticator
 from lambent.api.resources.invoke import InvokeDoor
@@ -263,7 +263,7 @@ async def running(
             clock=clock,
             supervise=environments.supervise,
         )
-        control.bodies = BodyBudget(later=asyncio.get_running_loop().call_later, heap=Heap())
+        control.bodies = BodyBudget(care=HeapCare(Heap(), asyncio.get_running_loop().call_later))
         door = PublicDoor(authenticator, invoke, bodies=control.bodies)
         carriers.platform = door
         control.environments, control.authenticator, control.door = environments, authenticator, door

@@ -12,7 +12,7 @@ from unittest.mock import Mock, call
 import pytest
 from tests.unit.api.doubles import Reply, Someone, request_of
 
-from lambent.api.bodies import BODY_BYTES_IN_FLIGHT_MAX, COUNTED_BYTES_MIN, QUIET_S, BodyBudget
+from lambent.api.bodies import BODY_BYTES_IN_FLIGHT_MAX, COUNTED_BYTES_MIN, QUIET_S, BodyBudget, HeapCare
 from lambent.api.invoking import REMEMBERED_MAX, InvokeParameters
 from lambent.api.resources.invoke import NAMES_MAX, InvokeDoor
 from lambent.api.resources.pages import MARKER_CHARS_MAX, page_size, read_marker, write_marker
@@ -60,7 +60,7 @@ def test_memory_is_given_back_when_no_large_body_has_come_for_a_while() -> None:
         timers.append(call)
         return timer
 
-    budget = BodyBudget(later=later, heap=heap)
+    budget = BodyBudget(care=HeapCare(heap, later))
     upload = request_of("POST", "/", {"content-length": str(UPLOAD)})
     budget.admit(request_of("POST", "/", {"content-length": "10"}), UPLOAD)
     assert (timers, heap.mock_calls) == ([], []), "small ones are not waited for"
