@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import pytest
 from tests.contracts.sandbox_world import LIMITS, helpers, leftovers, made_place, wait_until_gone
 from tests.patience import PATIENCE
 
+from lambent.launcher.build import HERE
 from lambent.sandbox import wire
 from lambent.sandbox.choose import stop_spawner
 from lambent.sandbox.port import Image, Limits, SandboxError
@@ -92,8 +94,7 @@ def asked(place: Path) -> Iterator[Asked]:
         assert not wait_until_gone(place, spawner.instance)
 
 
-DISC_HELPERS = 4
-"""As `HELPERS` in tmpdisk.c."""
+DISC_HELPERS = int(re.findall(r"#define HELPERS (\d+)", (HERE / "tmpdisk.c").read_text())[0])
 
 
 def discs(place: Path, instance: str) -> int:

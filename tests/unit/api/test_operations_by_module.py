@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from importlib import import_module
-from unittest.mock import MagicMock, Mock
+from unittest.mock import MagicMock
 
 import pytest
 
@@ -12,18 +12,11 @@ from lambent.api.resources import OPERATIONS
 from lambent.api.table import load_table
 
 
-def registered_by(module: str) -> Mock:
-    """A door at which this module has registered."""
-    register = import_module(f"lambent.api.resources.{module}").register
-    door = Mock()
-    others = [MagicMock() for _ in list(inspect.signature(register).parameters)[1:]]
-    register(door, *others)
-    return door
-
-
 @pytest.mark.parametrize("module", OPERATIONS)
 def test_a_module_registers_what_is_listed(module: str) -> None:
-    door = registered_by(module)
+    register = import_module(f"lambent.api.resources.{module}").register
+    door, *others = (MagicMock() for _ in inspect.signature(register).parameters)
+    register(door, *others)
     assert tuple(call.args[0] for call in door.register.call_args_list) == OPERATIONS[module]
 
 
