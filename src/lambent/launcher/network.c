@@ -333,7 +333,8 @@ static void if_address(uint8_t family, uint32_t operation, const void *address) 
     compare(operation, address, four ? 4 : 16);
 }
 
-/* A connection within the sandbox is none of our business, but for what the server opened of the host's loopback. */
+/* A connection within the sandbox is none of our business, but for what the server opened of the host's loopback.
+ * `gate_is_inward` says the same of one that has been seen. */
 static void if_outward(uint8_t family) {
     if (family == NFPROTO_IPV4) {
         static const uint8_t FIRST[4] = {255, 0, 0, 0}, LOOPBACK[4] = {127, 0, 0, 0};
@@ -353,6 +354,19 @@ static void if_opened(uint8_t family, const struct loopback_port *opened) {
     if_address(family, NFT_CMP_EQ, opened->address);
     load_payload(NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2);
     compare(NFT_CMP_EQ, &port, sizeof port);
+}
+
+bool gate_is_inward(const struct config *config, uint8_t family, const uint8_t *address, uint16_t port) {
+    uint32_t own = htonl(OWN_ADDRESS);
+    bool four = family == AF_INET;
+    size_t size = four ? 4 : 16;
+    bool inward = four ? address[0] == 127 || memcmp(address, &own, size) == 0
+                       : memcmp(address, &in6addr_loopback, size) == 0 || memcmp(address, OWN_ADDRESS_6, size) == 0;
+    for (uint32_t i = 0; inward && i < config->loopback_count; i++) {
+        const struct loopback_port *opened = &config->loopback[i];
+        inward = opened->family != family || opened->port != port || memcmp(opened->address, address, size) != 0;
+    }
+    return inward;
 }
 
 static void add_rules(uint8_t family, const struct loopback_port *opened, bool last) {

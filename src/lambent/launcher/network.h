@@ -17,6 +17,8 @@ int loopback_up(void);
 int gate_lay(const struct config *config, struct failure *failure);
 /* In a namespace so laid: the relay's sockets, anew for each sandbox that lives in it. Fills `fds`. */
 int gate_open(const struct config *config, int fds[GATE_FDS], struct failure *failure);
+/* Whether the rules let the first packet of such a connection through: it stays in the sandbox. */
+bool gate_is_inward(const struct config *config, uint8_t family, const uint8_t *address, uint16_t port);
 /* Whether this machine can: built once in a namespace of its own, in a child. */
 int gate_probe(const struct config *config, struct failure *failure);
 

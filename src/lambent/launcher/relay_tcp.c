@@ -243,12 +243,15 @@ static int dial(const struct endpoint *remote) {
 }
 
 static void begin(struct space *space, const struct syn *syn) {
+    const struct endpoint *asked = &syn->flow.remote;
+    /* Seen as all first packets are, but it went its way: a refusal, too, would leave an error with whoever has connected. */
+    if (gate_is_inward(relay.config, asked->family, asked->address, asked->port)) return;
     struct connection *known = find(space, &syn->flow);
     if (known) return; /* sent again because the outside takes its time */
     if (space->connection_count >= CONNECTIONS_PER_SANDBOX_MAX) return refuse(space, syn, EACCES);
     if (relay.connection_count >= relay.connections_max) return; /* it is sent again, and finds room then */
     struct endpoint remote;
-    int error = real_remote(space, &syn->flow.remote, &remote);
+    int error = real_remote(space, asked, &remote);
     if (error != 0) return refuse(space, syn, error);
     int outer = dial(&remote);
     if (outer < 0) {

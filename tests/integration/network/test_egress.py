@@ -250,6 +250,25 @@ def test_the_sandboxs_loopback_is_its_own(world: Make, machine: Outside) -> None
         assert made.run(body(made)) == ["ECONNREFUSED"] * 14
 
 
+def test_connections_within_a_sandbox_are_left_alone(world: Make, machine: Outside) -> None:
+    """The relay sees their first packets; a refusal from it would reach whoever is connecting, or has just connected."""
+    code = """
+def refusals():
+    names, values = ([line.split() for line in open("/proc/net/snmp") if line.startswith("Icmp:")])
+    return int(values[names.index("InDestUnreachs")])
+with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True, backlog=64) as server:
+    port, before, odd = server.getsockname()[1], refusals(), 0
+    for host in ("127.0.0.1", "127.9.9.9", "192.0.0.8", "::1") * 10:
+        with socket.create_connection((host, port)) as s:
+            poll = select.poll(); poll.register(s, select.POLLOUT)
+            odd += poll.poll(0) != [(s.fileno(), select.POLLOUT)]
+    closed = [attempt(host, 1, 3) for host in ("127.0.0.1", "192.0.0.8", "::1")]
+    outside = attempt("240.0.0.1", port, 3) # after it: what came before has been read
+say(odd, refusals() - before, outside, *closed)
+"""
+    assert answers(world(), code) == ["0 1 EHOSTUNREACH ECONNREFUSED ECONNREFUSED ECONNREFUSED"]
+
+
 def test_names_that_point_to_closed_addresses_open_nothing(world: Make, machine: Outside) -> None:
     code = """
 for host in ("metadata", "host", "loopback", "mapped", "zero"):
