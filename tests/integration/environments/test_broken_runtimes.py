@@ -59,7 +59,7 @@ def sleepers(node: LiveNode) -> list[int]:
 def test_a_reset_keeps_tmp_and_the_stream_and_nothing_else(node: LiveNode, event: str, error_type: str) -> None:
     if event == "grow" and node.tier != "container":
         pytest.skip(f"the {node.tier} tier does not enforce memory on this machine")
-    with function(node.lambda_, BROKEN, Timeout=2, MemorySize=256) as name, ThreadPoolExecutor(1) as thread:
+    with function(node.lambda_, BROKEN, Timeout=4, MemorySize=256) as name, ThreadPoolExecutor(1) as thread:
         first, _ = node.invoke(name)[1]
         breaking = thread.submit(node.tail, name, event)
         if event == "sleep" and node.tier == "container":
@@ -181,7 +181,8 @@ while True:
     if body == b'"hang"':
         time.sleep(60)
 """
-    with function(node.lambda_, code, runtime="provided.al2023", handler="any", Timeout=1) as name:
+    # It is started again within an invocation's time: a second is short for that where a processor is shared by many.
+    with function(node.lambda_, code, runtime="provided.al2023", handler="any", Timeout=4, MemorySize=1_769) as name:
         assert node.invoke(name, "hang")[1] == "hang"
         (environment,) = node.environments()
         assert environment.state is State.INVOKING

@@ -299,12 +299,12 @@ def test_a_runtime_that_dies_midway_is_heard_to_its_last_word(node: LiveNode, py
 
 def test_a_time_out_midway(node: LiveNode) -> None:
     """Blocked by its caller or busy by itself: it is the function's time."""
-    with function(node.lambda_, PYTHON, Timeout=1) as name:
+    with function(node.lambda_, PYTHON, Timeout=2, MemorySize=1_769) as name:
         body, error, tail = told(events(node, name, do="slowly", s=30))
         assert body == b"first"
         assert error is not None
         assert error["errorType"] == "Sandbox.Timedout"
-        assert error["errorMessage"].endswith("Error: Task timed out after 1.00 seconds")
+        assert error["errorMessage"].endswith("Error: Task timed out after 2.00 seconds")
         assert "Status: timeout" in tail
         with closing(Raw(node, name, receive_bytes=4_096, do="endless")) as caller:
             seen(lambda: sum("Status: timeout" in line for line in node.log(name)) == 2)

@@ -101,7 +101,7 @@ def test_an_ordinary_users_server_answers_like_any_other(base: Path, tier: str) 
     with (
         ordinary_server(base, "--tier", tier) as server,
         Clients(server) as clients,
-        function(clients.lambda_, CODE, Timeout=2) as name,
+        function(clients.lambda_, CODE, Timeout=4) as name,
     ):
         assert server.tier == tier
         tail, first = clients.tail(name, "hello")
@@ -116,7 +116,7 @@ def test_an_ordinary_users_server_answers_like_any_other(base: Path, tier: str) 
         assert body["errorType"] == "ValueError"
         assert body["stackTrace"][0].partition("app.py")[2].startswith('", line 8, in handler')
         _, body = clients.invoke(name, "sleep")
-        assert body["errorMessage"].endswith("Error: Task timed out after 2.00 seconds")
+        assert body["errorMessage"].endswith("Error: Task timed out after 4.00 seconds")
         _, body = clients.invoke(name, "exit")
         assert body["errorMessage"].endswith("Error: Runtime exited with error: exit status 3")
         assert clients.invoke(name, "alive")[1]["event"] == "alive"
