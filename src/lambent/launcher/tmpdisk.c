@@ -42,7 +42,8 @@ struct loop_config {
 #define HELPERS 4 /* mounting and unmounting mostly wait: with two, create and destroy in turn is a fifth slower */
 #define STOP_MS_MAX 3000
 #define STOP_PAUSE_NS 500000
-#define LOOP_TRIES_MAX 16
+#define ATTACH_MS_MAX 3000 /* to get a loop device: whoever asks for a free one is told the same */
+#define ATTACH_PAUSE_NS 100000
 #define OWN_INODES 10u /* of an empty ext4, its root among them */
 #define SET_FLAG 0u
 #define SET_STRING 1u
@@ -76,12 +77,14 @@ static int copy_sparse(int from, int to, off_t size) {
     return 0;
 }
 
-/* A loop device over an open file. Another process may take the free one first: ask again. */
+/* A loop device over an open file. Another process may take the free one first, or hold it although it is free (one that
+ * looks at new devices, or the kernel, which still lets go of it): ask again. */
 static int attach(int file, char device[32]) {
     int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
     if (control < 0) return -1;
     int fd = -1;
-    for (int tries = 0; tries < LOOP_TRIES_MAX && fd < 0; tries++) {
+    int64_t until = now_ms() + ATTACH_MS_MAX;
+    for (long tries = 1; fd < 0; tries++) {
         int number = ioctl(control, LOOP_CTL_GET_FREE);
         if (number < 0) break;
         snprintf(device, 32, "/dev/loop%d", number);
@@ -100,7 +103,8 @@ static int attach(int file, char device[32]) {
         close(fd);
         fd = -1;
         errno = error;
-        if (error != EBUSY) break;
+        if (error != EBUSY || now_ms() > until) break;
+        nanosleep(&(struct timespec){0, ATTACH_PAUSE_NS * ((getpid() + tries) % 8)}, NULL); /* not all at once again */
     }
     int error = errno;
     close(control);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import re
 import signal
@@ -94,6 +95,7 @@ def asked(place: Path) -> Iterator[Asked]:
         assert not wait_until_gone(place, spawner.instance)
 
 
+LOOP_CTL_GET_FREE = 0x4C82
 DISC_HELPERS = int(re.findall(r"#define HELPERS (\d+)", (HERE / "tmpdisk.c").read_text())[0])
 
 
@@ -154,6 +156,32 @@ def test_discs_that_were_to_wait_are_asked_for_in_turn(asked: Asked, place: Path
         assert (room.f_blocks * room.f_frsize >> 20 < 16) == (limits is UNUSUAL)
     for answer in made:
         assert asked.ask(wire.DESTROY, answer.sandbox).error == 0
+
+
+@contextmanager
+def held_loop_device() -> Iterator[None]:
+    """The device that the kernel names as free is claimed: nobody can attach anything to it."""
+    with open("/dev/loop-control", "rb", buffering=0) as control:
+        for _ in range(100):
+            try:
+                claimed = os.open(f"/dev/loop{fcntl.ioctl(control, LOOP_CTL_GET_FREE)}", os.O_RDONLY | os.O_EXCL)
+            except OSError:
+                continue  # somebody else took it between
+            try:
+                yield
+            finally:
+                os.close(claimed)
+            return
+    raise AssertionError("no free loop device could be claimed")
+
+
+def test_a_free_loop_device_that_cannot_be_had_is_waited_for(asked: Asked) -> None:
+    with held_loop_device():
+        serial = asked.send(wire.CREATE, limits=UNUSUAL, image="base")
+        time.sleep(0.3)  # a hundred times as long as the tries take that were once the bound
+    answer = asked.answer(serial)
+    assert answer.error == 0, (answer.step, os.strerror(answer.error))
+    assert asked.ask(wire.DESTROY, answer.sandbox).error == 0
 
 
 def test_a_server_that_leaves_is_not_held_up_by_helpers_that_stand_still(asked: Asked, place: Path) -> None:
