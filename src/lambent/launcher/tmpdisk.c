@@ -134,6 +134,10 @@ static int mount_image(int file, struct failure *failure) {
 /* By descriptor, not by name: whoever owns a directory above the scratch could put another one in its place. */
 static int run_mkfs(const char *mkfs, int file) {
     char path[32];
+    if (mkfs == NULL) {
+        errno = ENOENT;
+        return -1;
+    }
     snprintf(path, sizeof path, "/proc/self/fd/%d", file);
     pid_t child = fork();
     if (child == 0) {
@@ -151,7 +155,7 @@ static int run_mkfs(const char *mkfs, int file) {
     int status;
     if (child < 0 || waitpid(child, &status, 0) != child) return -1;
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return 0;
-    errno = ENOEXEC;
+    errno = EIO; /* it ran, and failed; its own words went to /dev/null */
     return -1;
 }
 

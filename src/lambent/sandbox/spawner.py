@@ -7,6 +7,7 @@ driver = ContainerDriver(spawner)                            # unprivileged from
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import socket
@@ -163,8 +164,11 @@ def _map_outer(pid: int, uid: int, gid: int, subordinate: tuple[int, int] | None
 
 
 def _tmp_sentence(answer: wire.Answer) -> str:
+    effect = "/tmp is a tmpfs and counts against a function's memory, because"
+    if (answer.step, answer.error) == ("run mke2fs", errno.ENOENT):
+        return f"{effect} this machine has no mke2fs: apt-get install e2fsprogs."
     return (
-        "/tmp is a tmpfs and counts against a function's memory, because a disk image could not be mounted "
+        f"{effect} a disk image could not be mounted "
         f"({answer.step or 'not tried'}: {os.strerror(answer.error) if answer.error else 'needs root'}): "
         "run as root with /dev/loop-control and mke2fs (apt-get install e2fsprogs; modprobe loop)."
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import socket
 import time
@@ -305,6 +306,26 @@ def test_without_loop_devices_tmp_is_a_tmpfs_and_it_is_said() -> None:
             assert text.split() == ["tmpfs", "600"]
 
         world.run(body())
+
+
+@pytest.mark.parametrize(
+    ("mke2fs", "because"),
+    [
+        (None, "this machine has no mke2fs: apt-get install e2fsprogs."),
+        ("/bin/false", "a disk image could not be mounted (run mke2fs: Input/output error): run as root with "),
+    ],
+)
+def test_without_a_working_mke2fs_tmp_is_a_tmpfs_and_the_reason_is_said(
+    container: World, monkeypatch: pytest.MonkeyPatch, mke2fs: str | None, because: str
+) -> None:
+    if any("/tmp is a tmpfs" in told for told in container.driver.tier.missing):
+        pytest.skip("no disk image can be mounted here, with mke2fs or without")
+    which = shutil.which
+    monkeypatch.setattr(shutil, "which", lambda name, **more: mke2fs if name == "mke2fs" else which(name, **more))
+    with made_world("container") as world:
+        told = [sentence for sentence in world.driver.tier.missing if sentence.startswith("/tmp is a tmpfs")]
+        assert len(told) == 1
+        assert f"memory, because {because}" in told[0]
 
 
 def test_joining_the_groups_does_not_stall_on_a_quiet_machine(container: World) -> None:
