@@ -7,6 +7,7 @@ import io
 import itertools
 import math
 import os
+import sys
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ from botocore.config import Config
 from tests.patience import PATIENCE
 
 ROLE = "arn:aws:iam::000000000000:role/test"
+PYTHON_RUNTIME = f"python3.{sys.version_info.minor}"
+"""Of functions for which any Python is as good as another: the one that runs the tests is on this machine."""
 TIMEOUT_S = math.ceil(20 * PATIENCE)
 """What a function gets that asks for no time-out: the service's own 3 s are nothing on a machine that a burst keeps busy."""
 _numbers = itertools.count(1)
@@ -74,7 +77,7 @@ def function(
     lambda_: Any,
     code: str | Mapping[str, str | bytes],
     *,
-    runtime: str = "python3.11",
+    runtime: str = PYTHON_RUNTIME,
     handler: str = "app.handler",
     name: str | None = None,
     executable: tuple[str, ...] = ("bootstrap",),

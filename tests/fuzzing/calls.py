@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from botocore.loaders import Loader
 from botocore.model import OperationModel, ServiceModel, Shape
-from tests.support import package
+from tests.support import PYTHON_RUNTIME, package
 
 ACCOUNT, REGION = "123456789012", "us-east-1"
 ARN = f"arn:aws:lambda:{REGION}:{ACCOUNT}"
@@ -190,7 +190,7 @@ class Maker:
                 if member not in kept:
                     del values[member]
             values |= {
-                "Runtime": "python3.11",
+                "Runtime": PYTHON_RUNTIME,
                 "Handler": "app.handler",
                 "FunctionName": rng.choice(self.world.functions),
             }

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from bench.clients import AUTHORIZATION
 from bench.crowd import Answer, Connection
-from tests.support import ROLE, package
+from tests.support import PYTHON_RUNTIME, ROLE, package
 
 CLIENTS = 12
 WEIGHTS = {
@@ -108,7 +108,7 @@ class Driver:
     def creation(self, name: str, number: int) -> bytes:
         document = {
             "FunctionName": name,
-            "Runtime": "python3.11",
+            "Runtime": PYTHON_RUNTIME,
             "Handler": "app.handler",
             "Role": ROLE,
             "Timeout": 1 if name == HASTY else 60,

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from tests.integration.environments.live_node import LIMITS, LiveNode, live_node, seen
-from tests.support import function, package
+from tests.support import PYTHON_RUNTIME, function, package
 
 from lambent.environments.blanks import Blanks
 
@@ -82,7 +82,7 @@ def fresh(node: LiveNode, code: str, runtime: str, **options: Any) -> Any:
         return answer[0]
 
 
-@pytest.mark.parametrize(("runtime", "code"), [("python3.11", PYTHON), ("nodejs20.x", NODE)])
+@pytest.mark.parametrize(("runtime", "code"), [(PYTHON_RUNTIME, PYTHON), ("nodejs20.x", NODE)])
 def test_a_waiting_runtime_becomes_the_functions(node: LiveNode, runtime: str, code: str) -> None:
     handler = {"Handler": "index.handler"} if "node" in runtime else {}
     expected = fresh(node, code, runtime, **{key.lower(): value for key, value in handler.items()})
@@ -108,7 +108,7 @@ def test_a_waiting_runtime_becomes_the_functions(node: LiveNode, runtime: str, c
 def test_two_that_waited_share_no_randomness(node: LiveNode) -> None:
     answers = []
     for _ in range(2):
-        seen(lambda: waiting(node, "python3.11") >= 1)
+        seen(lambda: waiting(node, PYTHON_RUNTIME) >= 1)
         with function(node.lambda_, PYTHON) as name:
             answers.append(node.invoke(name, {})[1])
     assert answers[0]["random"] != answers[1]["random"]
@@ -123,7 +123,7 @@ def test_a_functions_own_modules_are_not_shadowed(node: LiveNode) -> None:
         "hmac/__init__.py": "OWN = 'mine too'\n",
     }
     with function(node.lambda_, code) as name:
-        seen(lambda: waiting(node, "python3.11") >= 1)
+        seen(lambda: waiting(node, PYTHON_RUNTIME) >= 1)
         answer: list[Any] = []
         assert taken(node, lambda: answer.append(node.invoke(name, {})[1])) == (1, 0)
         assert answer[0] == ["mine", "mine too", "urllib.parse"]
@@ -142,7 +142,7 @@ def test_shared_libraries_of_package_and_layer_are_found(node: LiveNode, tmp_pat
     )
     files = {"app.py": code, "lib/libmine.so": libraries["mine"]}
     with function(node.lambda_, files, Layers=[published["LayerVersionArn"]]) as name:
-        seen(lambda: waiting(node, "python3.11") >= 1)
+        seen(lambda: waiting(node, PYTHON_RUNTIME) >= 1)
         answers: list[Any] = []
         assert taken(node, lambda: answers.append(node.invoke(name, "mine")[1])) == (1, 0)
         answers.append(node.invoke(name, "layers")[1])
@@ -154,7 +154,7 @@ def test_shared_libraries_of_package_and_layer_are_found(node: LiveNode, tmp_pat
 def test_who_needs_a_start_of_its_own_gets_it(node: LiveNode, variables: dict[str, str]) -> None:
     code = "import os\ndef handler(event, context):\n    return hash('seeded')\n"
     with function(node.lambda_, code, Environment={"Variables": variables}) as name:
-        seen(lambda: waiting(node, "python3.11") >= 1)
+        seen(lambda: waiting(node, PYTHON_RUNTIME) >= 1)
         assert taken(node, lambda: node.invoke(name, {})) == (0, 0)
 
 
@@ -169,7 +169,7 @@ def test_who_needs_a_start_of_its_own_gets_it(node: LiveNode, variables: dict[st
 )
 def test_a_failing_init_is_told_as_ever(node: LiveNode, code: str, error: str) -> None:
     with function(node.lambda_, code) as name:
-        seen(lambda: waiting(node, "python3.11") >= 1)
+        seen(lambda: waiting(node, PYTHON_RUNTIME) >= 1)
         answer, body = node.invoke(name, {})
         assert answer["FunctionError"] == "Unhandled"
         assert body["errorType"] == error
@@ -178,7 +178,7 @@ def test_a_failing_init_is_told_as_ever(node: LiveNode, code: str, error: str) -
 def test_limits_hold_for_a_runtime_that_was_there_before_them(node: LiveNode) -> None:
     code = "def handler(event, context):\n    return len(bytearray(event * 1048576))\n"
     with function(node.lambda_, code, MemorySize=256) as name:
-        seen(lambda: waiting(node, "python3.11") >= 1)
+        seen(lambda: waiting(node, PYTHON_RUNTIME) >= 1)
         assert node.invoke(name, 100)[1] == 100 * 1_048_576
         answer, body = node.invoke(name, 400)
         assert answer["FunctionError"] == "Unhandled"
@@ -187,8 +187,8 @@ def test_limits_hold_for_a_runtime_that_was_there_before_them(node: LiveNode) ->
 
 def test_a_waiting_runtime_that_is_killed_is_replaced(node: LiveNode) -> None:
     with function(node.lambda_, PYTHON) as name:
-        seen(lambda: waiting(node, "python3.11") >= 2)
-        ready = node.on_loop(lambda: [one for one in blanks(node)._ready["python3.11"] if one.runtime is not None])
+        seen(lambda: waiting(node, PYTHON_RUNTIME) >= 2)
+        ready = node.on_loop(lambda: [one for one in blanks(node)._ready[PYTHON_RUNTIME] if one.runtime is not None])
         inits: list[Any] = [one.sandbox for one in ready]
         for sandbox in inits:
             for task in os.listdir(f"/proc/{sandbox.init_pid}/task"):
@@ -196,4 +196,4 @@ def test_a_waiting_runtime_that_is_killed_is_replaced(node: LiveNode) -> None:
                     os.kill(int(child), signal.SIGKILL)
         seen(lambda: all(one.runtime is not None and one.runtime.ended is not None for one in ready))
         assert node.invoke(name, {})[1]["listens"] == name
-        seen(lambda: waiting(node, "python3.11") >= 2)
+        seen(lambda: waiting(node, PYTHON_RUNTIME) >= 2)

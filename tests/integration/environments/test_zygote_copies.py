@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from tests.integration.environments.live_node import LIMITS, LiveNode, live_node, seen
-from tests.support import function
+from tests.support import PYTHON_RUNTIME, function
 
 from lambent.environments.blanks import STEPS, Blanks
 from lambent.runtimes.service import machine_architecture
@@ -41,8 +41,8 @@ def add_sdk(runtimes: Path) -> None:
     packages = Path(botocore.__file__).parent.parent
     for name in ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "urllib3"):
         ignored = shutil.ignore_patterns("data", "__pycache__")
-        shutil.copytree(packages / name, runtimes / "sdks" / "python3.11" / name, ignore=ignored)
-    shutil.copy(packages / "six.py", runtimes / "sdks" / "python3.11")
+        shutil.copytree(packages / name, runtimes / "sdks" / PYTHON_RUNTIME / name, ignore=ignored)
+    shutil.copy(packages / "six.py", runtimes / "sdks" / PYTHON_RUNTIME)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def steps(node: LiveNode, call: Callable[[], Any]) -> dict[str, int]:
     }
 
 
-def copies(node: LiveNode, pool: str = "000000000000/python3.11") -> int:
+def copies(node: LiveNode, pool: str = f"000000000000/{PYTHON_RUNTIME}") -> int:
     """Copies that wait in one pool."""
 
     def count() -> int:
@@ -82,14 +82,14 @@ def pid_of(node: LiveNode) -> int | None:
     """Of the zygote that serves now, if one does."""
 
     def look() -> int | None:
-        running = blanks(node).zygotes._running.get("000000000000/python3.11")  # type: ignore[union-attr]
+        running = blanks(node).zygotes._running.get(f"000000000000/{PYTHON_RUNTIME}")  # type: ignore[union-attr]
         return None if running is None else running.zygote.pid  # type: ignore[attr-defined]
 
     return node.on_loop(look)
 
 
 def zygote(node: LiveNode) -> ContainerZygote:
-    one = node.on_loop(lambda: blanks(node).zygotes._running["000000000000/python3.11"])  # type: ignore[union-attr]
+    one = node.on_loop(lambda: blanks(node).zygotes._running[f"000000000000/{PYTHON_RUNTIME}"])  # type: ignore[union-attr]
     assert isinstance(one.zygote, ContainerZygote)
     return one.zygote
 
@@ -210,7 +210,7 @@ def test_accounts_have_zygotes_of_their_own(node: LiveNode) -> None:
             aws_secret_access_key="x",
         )
         with function(client, SEEN) as name:
-            seen(lambda pool=f"{account}/python3.11": copies(node, pool) >= 1)  # type: ignore[misc]
+            seen(lambda pool=f"{account}/{PYTHON_RUNTIME}": copies(node, pool) >= 1)  # type: ignore[misc]
             answer = json.loads(client.invoke(FunctionName=name)["Payload"].read())
             layouts.append((answer["layout"], answer["hash"]))
     (own_copy,) = answers(node, 1)
@@ -270,7 +270,7 @@ import boto3, urllib3
 def handler(event, context):
     return {"loaded": LOADED, "file": boto3.__file__, "urllib3": urllib3.__file__, "hash": hash("a text")}
 """
-SDK_POOL = "000000000000/python3.11/sdk"
+SDK_POOL = f"000000000000/{PYTHON_RUNTIME}/sdk"
 
 
 def test_a_function_that_uses_the_sdk_gets_a_copy_that_has_it_loaded(node: LiveNode) -> None:

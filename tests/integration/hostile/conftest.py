@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.conftest import RunningServer, start_server
 from tests.integration.hostile.hostile_world import faults, unharmed
-from tests.support import ROLE, client, package
+from tests.support import PYTHON_RUNTIME, ROLE, client, package
 
 WITNESS = "witness"
 SPARING = ("--set", "limits.idle_timeout_s=2", "--set", "sandbox.blanks=0")
@@ -19,7 +19,7 @@ def deploy_witness(lambda_: Any, name: str = WITNESS) -> None:
     """A function that answers "well", active."""
     code = package({"app.py": "def handler(event, context):\n    return 'well'\n"})
     lambda_.create_function(
-        FunctionName=name, Runtime="python3.11", Handler="app.handler", Role=ROLE, Timeout=20, Code={"ZipFile": code}
+        FunctionName=name, Runtime=PYTHON_RUNTIME, Handler="app.handler", Role=ROLE, Timeout=20, Code={"ZipFile": code}
     )
     lambda_.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 30})
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 from tests.integration.hostile.hostile_world import AUTHORIZATION, call
-from tests.support import ROLE, client, package
+from tests.support import PYTHON_RUNTIME, ROLE, client, package
 
 ONE, TWO = "111111111111", "222222222222"
 CODE = package({"app.py": "def handler(event, context):\n    print('secret of', context.invoked_function_arn)\n"})
@@ -24,7 +24,7 @@ def functions(endpoint: str) -> Iterator[None]:
         one = client("lambda", endpoint, account=account, region=region)
         one.create_function(
             FunctionName="shared",
-            Runtime="python3.11",
+            Runtime=PYTHON_RUNTIME,
             Handler="app.handler",
             Role=ROLE,
             Timeout=20,
@@ -130,7 +130,7 @@ def test_arns_of_the_other_account(endpoints: dict[tuple[str, str], Any]) -> Non
     status, code, _ = refused(
         one.create_function,
         FunctionName=f"arn:aws:lambda:us-east-1:{TWO}:function:mine",
-        Runtime="python3.11",
+        Runtime=PYTHON_RUNTIME,
         Handler="app.handler",
         Role=ROLE,
         Code={"ZipFile": CODE},

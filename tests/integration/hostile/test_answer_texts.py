@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from tests.integration.hostile.hostile_world import Reply, call
-from tests.support import ROLE, client, function, package
+from tests.support import PYTHON_RUNTIME, ROLE, client, function, package
 
 ACCOUNT = "000000000000"
 ARN = f"arn:aws:lambda:us-east-1:{ACCOUNT}:function"
@@ -24,7 +24,7 @@ FUNCTIONS = "/2015-03-31/functions"
 ZIP = b64encode(package({"app.py": "def handler(event, context):\n    return 'well'\n"})).decode()
 CREATE: dict[str, Any] = {
     "FunctionName": "texts-new",
-    "Runtime": "python3.11",
+    "Runtime": PYTHON_RUNTIME,
     "Handler": "app.handler",
     "Role": ROLE,
     "Code": {"ZipFile": ZIP},

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from tests.integration.hostile.hostile_world import Reply, call
-from tests.support import ROLE, function, package
+from tests.support import PYTHON_RUNTIME, ROLE, function, package
 
 BROKEN = "Could not unzip uploaded file. Please check your file, then try to upload again."
 EMPTY = "Uploaded file must be a non-empty zip"
@@ -116,7 +116,7 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
 def create(url: str, name: str, zip_file: bytes) -> Reply:
     document = {
         "FunctionName": name,
-        "Runtime": "python3.11",
+        "Runtime": PYTHON_RUNTIME,
         "Handler": "app.handler",
         "Role": ROLE,
         "Code": {"ZipFile": b64encode(zip_file).decode()},

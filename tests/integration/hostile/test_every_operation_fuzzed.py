@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import pytest
 from tests.integration.hostile.hostile_world import ANSWER_LIMIT_S, AUTHORIZATION, Reply, address
-from tests.support import ROLE, package
+from tests.support import PYTHON_RUNTIME, ROLE, package
 
 from lambent.api.table import Operation, Shape, load_table
 
@@ -34,7 +34,7 @@ PLAUSIBLE: dict[str, list[Any]] = {
     "Qualifier": ["$LATEST", "1", "2", "live"],
     "Role": [ROLE],
     "RoleArn": [ROLE],
-    "Runtime": ["python3.11", "provided.al2023"],
+    "Runtime": [PYTHON_RUNTIME, "provided.al2023"],
     "Handler": ["app.handler", "app.nothing"],
     "ZipFile": [ZIP],
     "MemorySize": [128, 256, 10_240],

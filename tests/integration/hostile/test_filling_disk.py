@@ -15,7 +15,7 @@ import pytest
 from tests.conftest import RunningServer, start_server
 from tests.integration.hostile.conftest import SPARING, WITNESS, deploy_witness
 from tests.integration.hostile.hostile_world import Reply, call, health, invoke
-from tests.support import ROLE, client, package
+from tests.support import PYTHON_RUNTIME, ROLE, client, package
 
 NOTICE_LIMIT_S = 20.0
 DISK_MB, LOW_WATER_MB = 96, 32
@@ -52,7 +52,7 @@ def cramped(small_disk: Path) -> Iterator[RunningServer]:
 
 def create(url: str, name: str) -> Reply:
     code = b64encode(package({"app.py": f"# {name}\ndef handler(event, context):\n    return 'well'\n"})).decode()
-    document = {"FunctionName": name, "Runtime": "python3.11", "Handler": "app.handler", "Role": ROLE}
+    document = {"FunctionName": name, "Runtime": PYTHON_RUNTIME, "Handler": "app.handler", "Role": ROLE}
     return call(url, "POST", "/2015-03-31/functions", json.dumps({**document, "Code": {"ZipFile": code}}).encode())
 
 

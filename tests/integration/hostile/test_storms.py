@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from tests.integration.hostile.hostile_world import Reply, call, descriptors
-from tests.support import ROLE, package
+from tests.support import PYTHON_RUNTIME, ROLE, package
 
 SEED = 7
 OPERATIONS = 200
@@ -34,7 +34,7 @@ DOCUMENTED = {
 def act(url: str, kind: str, number: int) -> Reply:
     code = b64encode(CODES[number % len(CODES)]).decode()
     if kind == "create":
-        document = {"FunctionName": NAME, "Runtime": "python3.11", "Handler": "app.handler", "Role": ROLE}
+        document = {"FunctionName": NAME, "Runtime": PYTHON_RUNTIME, "Handler": "app.handler", "Role": ROLE}
         body = json.dumps({**document, "Code": {"ZipFile": code}}).encode()
         return call(url, "POST", "/2015-03-31/functions", body)
     if kind == "code":
@@ -75,7 +75,7 @@ def test_a_storm_on_one_name(well: Any, seed: int) -> None:
 
 def test_updates_during_invocations_never_fail_one(well: Any) -> None:
     """In-flight invocations finish on the code they began with; those that follow run the new one."""
-    document = {"FunctionName": NAME, "Runtime": "python3.11", "Handler": "app.handler", "Role": ROLE}
+    document = {"FunctionName": NAME, "Runtime": PYTHON_RUNTIME, "Handler": "app.handler", "Role": ROLE}
     code = {"ZipFile": b64encode(CODES[0]).decode()}
     call(well.url, "POST", "/2015-03-31/functions", json.dumps({**document, "Code": code}).encode())
     with ThreadPoolExecutor(CALLERS) as pool:

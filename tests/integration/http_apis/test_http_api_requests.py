@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import start_server
 from tests.integration.http_apis.backend import Backend
 from tests.integration.http_apis.http_world import ACCOUNT, RAW, Api, World, send
-from tests.support import client, package
+from tests.support import PYTHON_RUNTIME, client, package
 
 ANSWERING = """
 import json, time
@@ -493,7 +493,7 @@ def handler(event, context):
 """
     name = own.lambda_.create_function(
         FunctionName="slow",
-        Runtime="python3.11",
+        Runtime=PYTHON_RUNTIME,
         Handler="app.handler",
         Role="arn:aws:iam::123456789012:role/r",
         Code={"ZipFile": package({"app.py": code})},

@@ -11,7 +11,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from tests.conftest import RunningServer, start_server
-from tests.support import client, package
+from tests.support import PYTHON_RUNTIME, client, package
 
 ACCOUNT = "111122223333"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/service/worker"
@@ -130,7 +130,7 @@ def invoke(lambda_: Any, name: str, event: Any) -> Any:
 def create(lambda_: Any, name: str) -> None:
     lambda_.create_function(
         FunctionName=name,
-        Runtime="python3.11",
+        Runtime=PYTHON_RUNTIME,
         Handler="app.handler",
         Role=ROLE,
         Timeout=20,
@@ -249,7 +249,7 @@ def test_a_function_assumes_a_role_of_its_account_and_of_no_other(
 
 def _wanted(name: str, role: str) -> dict[str, Any]:
     code = {"ZipFile": package({"app.py": ASK})}
-    return {"FunctionName": name, "Runtime": "python3.11", "Handler": "app.handler", "Role": role, "Code": code}
+    return {"FunctionName": name, "Runtime": PYTHON_RUNTIME, "Handler": "app.handler", "Role": role, "Code": code}
 
 
 def test_a_role_that_lambda_cannot_assume_is_refused(lambda_: Any, iam: Any) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 from tests.patience import PATIENCE
-from tests.support import TIMEOUT_S, function
+from tests.support import PYTHON_RUNTIME, TIMEOUT_S, function
 
 LONG_S = math.ceil(20 * PATIENCE)
 """A time-out that is not the subject."""
@@ -282,7 +282,7 @@ def handler(event, context):
     assert re.fullmatch(r"\d{4}/\d\d/\d\d/\[\$LATEST\][0-9a-f]{32}", seen["stream"])
     env = seen["env"]
     assert env["COLOUR"] == "green"
-    assert env["AWS_EXECUTION_ENV"] == "AWS_Lambda_python3.11"
+    assert env["AWS_EXECUTION_ENV"] == f"AWS_Lambda_{PYTHON_RUNTIME}"
     assert env["TZ"] == ":UTC"
     assert env["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"] == "128"
     assert "HOME" not in env

@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import start_server
 from tests.integration.layers.layer_world import delete, invoke, layer
 from tests.integration.node.test_tiers import ordinary_server
-from tests.support import ROLE, client, function, package
+from tests.support import PYTHON_RUNTIME, ROLE, client, function, package
 
 WHO = "import who\nimport uuid\nHERE = str(uuid.uuid4())\ndef handler(event, context): return [who.NAME, HERE]\n"
 TOOL = "#!/bin/sh\necho tool of $1\n"
@@ -39,7 +39,7 @@ def who(name: str) -> dict[str, str]:
 def test_python_imports_from_a_layer_and_finds_its_programs(lambda_: Any) -> None:
     files = {
         "python/own.py": "X = 1\n",
-        "python/lib/python3.11/site-packages/wide.py": "Y = 2\n",
+        f"python/lib/{PYTHON_RUNTIME}/site-packages/wide.py": "Y = 2\n",
         "python/lib/python3.10/site-packages/other.py": "",
         "bin/tool": TOOL,
         "data": "d",
@@ -56,7 +56,7 @@ def test_python_imports_from_a_layer_and_finds_its_programs(lambda_: Any) -> Non
     )
     with layer(lambda_, files) as one, function(lambda_, code, Layers=[one]) as name:
         *seen, environment = invoke(lambda_, name)
-        paths = ["/var/task", "/opt/python/lib/python3.11/site-packages", "/opt/python"]
+        paths = ["/var/task", f"/opt/python/lib/{PYTHON_RUNTIME}/site-packages", "/opt/python"]
         said = "tool of layers\n"
         assert seen == [1, 2, None, said, paths, "Read-only file system", ["bin", "data", "python"]]
         assert not [variable for variable in environment if variable.startswith("_LAMBENT")]
@@ -170,7 +170,7 @@ def test_deleted_layers_serve_cold_starts_also_after_a_restart(base: Path) -> No
                 content = {"ZipFile": package(who(one))}
                 arns.append(lambda_.publish_layer_version(LayerName=one, Content=content)["LayerVersionArn"])
             code = {"ZipFile": package({"app.py": WHO})}
-            named = {"Runtime": "python3.11", "Handler": "app.handler", "Role": ROLE, "Code": code, "Layers": arns}
+            named = {"Runtime": PYTHON_RUNTIME, "Handler": "app.handler", "Role": ROLE, "Code": code, "Layers": arns}
             lambda_.create_function(FunctionName=name, **named)
             before = invoke(lambda_, name)
             for arn in arns:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from outside_world import DNS, ECHO, HTTPS, POSTGRES_PORT, Outside, postgres
 from tests.conftest import RunningServer, start_server
-from tests.support import client, function, package
+from tests.support import PYTHON_RUNTIME, client, function, package
 
 HERE = Path(__file__).parent
 CACHE = HERE.parents[2] / ".cache" / "network"
@@ -222,7 +222,7 @@ def test_what_a_function_cannot_mean_is_refused(lambda_: Any) -> None:
         with pytest.raises(lambda_.exceptions.InvalidParameterValueException, match="LAMBENT_NETWORK_EGRESS"):
             lambda_.create_function(
                 FunctionName="refused",
-                Runtime="python3.11",
+                Runtime=PYTHON_RUNTIME,
                 Handler="app.handler",
                 Role="arn:aws:iam::000000000000:role/test",
                 Code={"ZipFile": package({"app.py": TRY})},

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tests.conftest import RunningServer, start_server
 from tests.integration.node.node_world import Clients, queued, reports, seen
-from tests.support import function, package, unique
+from tests.support import PYTHON_RUNTIME, function, package, unique
 
 EVENT = """
 import time
@@ -62,7 +62,7 @@ def test_what_was_accepted_runs_after_a_kill_with_the_same_request_id(
         name = unique()
         clients.lambda_.create_function(
             FunctionName=name,
-            Runtime="python3.11",
+            Runtime=PYTHON_RUNTIME,
             Handler="app.handler",
             Role="arn:aws:iam::000000000000:role/test",
             Code={"ZipFile": package({"app.py": EVENT})},
@@ -102,7 +102,7 @@ def handler(event, context):
         name = unique()
         clients.lambda_.create_function(
             FunctionName=name,
-            Runtime="python3.11",
+            Runtime=PYTHON_RUNTIME,
             Handler="app.handler",
             Role="arn:aws:iam::000000000000:role/test",
             Code={"ZipFile": package({"app.py": code})},

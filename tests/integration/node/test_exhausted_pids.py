@@ -18,7 +18,7 @@ import pytest
 from botocore.exceptions import ClientError
 from tests.conftest import RunningServer, start_server
 from tests.integration.node.node_world import Clients, children, left, place, seen
-from tests.support import ROLE, function, package
+from tests.support import PYTHON_RUNTIME, ROLE, function, package
 
 ECHO = "def handler(event, context):\n    return event\n"
 FORKS = """
@@ -123,7 +123,7 @@ def test_changes_without_a_process_id_are_made_or_refused_as_ours(enclosed: Runn
             for number in range(3):
                 document = {
                     "FunctionName": f"{name}-{number}",
-                    "Runtime": "python3.11",
+                    "Runtime": PYTHON_RUNTIME,
                     "Handler": "app.handler",
                     "Role": ROLE,
                     "Code": {"ZipFile": package({"app.py": ECHO + f"# {number}\n"})},

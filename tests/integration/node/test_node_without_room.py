@@ -14,7 +14,7 @@ import pytest
 from botocore.exceptions import ClientError
 from tests.conftest import RunningServer, start_server
 from tests.integration.node.node_world import Clients, reports, seen
-from tests.support import function, package, unique
+from tests.support import PYTHON_RUNTIME, function, package, unique
 
 ECHO = "def handler(event, context):\n    print(event)\n    return event\n"
 
@@ -119,7 +119,7 @@ def test_a_full_disk_does_not_keep_a_server_from_ending(small_disk: Path) -> Non
         name = unique()
         clients.lambda_.create_function(
             FunctionName=name,
-            Runtime="python3.11",
+            Runtime=PYTHON_RUNTIME,
             Handler="app.handler",
             Role="arn:aws:iam::000000000000:role/test",
             Timeout=20,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.conftest import RunningServer, start_server
 from tests.integration.node.node_world import Clients, seen
-from tests.support import function, package, unique
+from tests.support import PYTHON_RUNTIME, function, package, unique
 
 CODE = """
 import os, time
@@ -24,7 +24,7 @@ def created(clients: Clients, **options: Any) -> str:
     name = unique()
     clients.lambda_.create_function(
         FunctionName=name,
-        Runtime="python3.11",
+        Runtime=PYTHON_RUNTIME,
         Handler="app.handler",
         Role="arn:aws:iam::000000000000:role/test",
         Code={"ZipFile": package({"app.py": CODE})},

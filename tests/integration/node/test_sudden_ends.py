@@ -13,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from tests.conftest import RunningServer, start_server
 from tests.integration.node.node_world import Clients, children, is_alive, left, reports, seen
 from tests.soaking.counting import family
-from tests.support import package, unique
+from tests.support import PYTHON_RUNTIME, package, unique
 
 SLEEP = """
 import os, time
@@ -30,7 +30,7 @@ def create(clients: Clients, code: str = SLEEP, **options: object) -> str:
     name = unique()
     clients.lambda_.create_function(
         FunctionName=name,
-        Runtime="python3.11",
+        Runtime=PYTHON_RUNTIME,
         Handler="app.handler",
         Role="arn:aws:iam::000000000000:role/test",
         Code={"ZipFile": package({"app.py": code})},

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from tests.conftest import ROOT, RunningServer
 from tests.integration.node.node_world import Clients, is_alive, left, seen
-from tests.support import function, package
+from tests.support import PYTHON_RUNTIME, function, package
 
 NOBODY = 65_534
 FEW_DESCRIPTORS = 110
@@ -162,7 +162,7 @@ def test_a_killed_server_of_the_process_tier_leaves_no_process(base: Path) -> No
             name = "killed"
             clients.lambda_.create_function(
                 FunctionName=name,
-                Runtime="python3.11",
+                Runtime=PYTHON_RUNTIME,
                 Handler="app.handler",
                 Role="arn:aws:iam::000000000000:role/test",
                 Timeout=20,

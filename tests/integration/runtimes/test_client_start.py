@@ -7,16 +7,15 @@ from pathlib import Path
 
 import pytest
 from clientrun import Event, Run, document, run, why_missing
+from tests.support import PYTHON_RUNTIME
 
 from lambent.runtimes.install import Installer, InstallError
 from lambent.runtimes.service import Runtimes
 
 pytestmark = pytest.mark.timeout(900)  # on a fresh machine the first test waits for all additions
 
-PYTHON = "python3.11"
 
-
-def python(machine: Runtimes, task: Path, text: str, name: str = PYTHON, **more: object) -> Run:
+def python(machine: Runtimes, task: Path, text: str, name: str = PYTHON_RUNTIME, **more: object) -> Run:
     runtime = machine.find(name, machine.architecture)
     if runtime is None:
         pytest.skip(why_missing(machine, name, "lambent"))
@@ -104,7 +103,7 @@ def handler(event, context):
 """
     names, paths, kind = document(python(machine, tmp_path, text).replies[0].body)
     assert names == []
-    assert paths == [str(tmp_path), "/opt/python/lib/python3.11/site-packages", "/opt/python"]
+    assert paths == [str(tmp_path), f"/opt/python/lib/{PYTHON_RUNTIME}/site-packages", "/opt/python"]
     assert kind == "Quitter"
 
 
@@ -154,9 +153,9 @@ def test_a_runtime_is_added_from_the_registry(machine: Runtimes, tmp_path: Path)
     said: list[str] = []
     installer = Installer(tmp_path, os.environ["PATH"], machine.architecture, said.append)
     try:
-        added = installer.add("official-python3.11", machine.interpreters())
+        added = installer.add(f"official-{PYTHON_RUNTIME}", machine.interpreters())
     except InstallError as error:
         pytest.skip(f"no package registry: {error}")
     assert (added / "awslambdaric" / "__main__.py").is_file()
     assert [path.name for path in tmp_path.iterdir()] == ["clients"]
-    assert said == ["Installing awslambdaric for Python 3.11 with pip."]
+    assert said == [f"Installing awslambdaric for Python {PYTHON_RUNTIME[6:]} with pip."]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support import ROLE, alone, package, unique
+from tests.support import PYTHON_RUNTIME, ROLE, alone, package, unique
 
 ROOT = Path(__file__).resolve().parents[3]
 CACHE = ROOT / ".cache"
@@ -29,7 +29,7 @@ CLIENTS = ("lambent", "official")
 ADDED = {
     "nodejs22.x": "nodejs22.x",
     "nodejs24.x": "nodejs24.x",
-    "sdk-python3.11": "sdks/python3.11",
+    f"sdk-{PYTHON_RUNTIME}": f"sdks/{PYTHON_RUNTIME}",
     "official-nodejs22.x": "clients/nodejs-client-3",
     "official-nodejs24.x": "clients/nodejs-client-4",
 }

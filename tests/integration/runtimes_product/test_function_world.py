@@ -10,11 +10,10 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 from product_world import CACHE, FAILED, NODES, Function, deployed
-from tests.support import ROLE, client, package, unique
+from tests.support import PYTHON_RUNTIME, ROLE, client, package, unique
 
 pytestmark = pytest.mark.timeout(600)
 
-PYTHON = "python3.11"
 RESERVED = [
     "_HANDLER",
     "_X_AMZN_TRACE_ID",
@@ -54,7 +53,7 @@ def container(stocked: Any) -> None:
 @pytest.fixture(scope="module")
 def asked(container: None, lambda_: Any) -> Iterator[Function]:
     """One function of 128 MB for the questions below."""
-    with deployed(lambda_, evaluated(""), PYTHON, MemorySize=128, Timeout=20) as function:
+    with deployed(lambda_, evaluated(""), PYTHON_RUNTIME, MemorySize=128, Timeout=20) as function:
         yield function
 
 
@@ -66,7 +65,7 @@ def test_a_reserved_name_is_refused_in_the_services_words(lambda_: Any, name: st
     with pytest.raises(ClientError) as error:
         lambda_.create_function(
             FunctionName=unique("reserved"),
-            Runtime=PYTHON,
+            Runtime=PYTHON_RUNTIME,
             Handler="app.handler",
             Role=ROLE,
             Code={"ZipFile": package({"app.py": ""})},
@@ -81,7 +80,7 @@ def test_an_owner_sets_what_is_not_reserved(lambda_: Any) -> None:
     mine = {"TZ": "Asia/Tokyo", "LANG": "C", "PATH": "/bin", "LD_LIBRARY_PATH": "/x", "PYTHONPATH": "/var/task/lib"}
     mine |= {"AWS_XRAY_CONTEXT_MISSING": "IGNORE", "AWS_LAMBDA_LOG_LEVEL": "TRACE"}
     files = {**evaluated(""), "lib/extra.py": "VALUE = 5\n"}
-    with deployed(lambda_, files, PYTHON, variables=mine) as function:
+    with deployed(lambda_, files, PYTHON_RUNTIME, variables=mine) as function:
         seen = function.invoke("dict(os.environ)").body
         assert {name: seen[name] for name in mine} == mine
         assert function.invoke("__import__('extra').VALUE").body == 5
@@ -95,7 +94,7 @@ def test_a_wrapper_starts_the_runtime(lambda_: Any, client_name: str) -> None:
     variables = {"AWS_LAMBDA_EXEC_WRAPPER": "/var/task/wrap", "LAMBENT_RUNTIME_CLIENT": client_name}
     lambda_.create_function(
         FunctionName=function.name,
-        Runtime=PYTHON,
+        Runtime=PYTHON_RUNTIME,
         Handler="app.handler",
         Role=ROLE,
         Code={"ZipFile": name},
@@ -103,9 +102,9 @@ def test_a_wrapper_starts_the_runtime(lambda_: Any, client_name: str) -> None:
         Timeout=10,
     )
     try:
-        if FAILED.get("official-python3.11") and client_name == "official":
-            pytest.skip(FAILED["official-python3.11"])
-        assert function.invoke("os.environ['WRAPPED']").body == "/var/lang/bin/python3.11"
+        if FAILED.get(f"official-{PYTHON_RUNTIME}") and client_name == "official":
+            pytest.skip(FAILED[f"official-{PYTHON_RUNTIME}"])
+        assert function.invoke("os.environ['WRAPPED']").body == f"/var/lang/bin/{PYTHON_RUNTIME}"
         variables["AWS_LAMBDA_EXEC_WRAPPER"] = "/var/task/gone"
         lambda_.update_function_configuration(FunctionName=function.name, Environment={"Variables": variables})
         answer = function.invoke("1")
@@ -122,8 +121,8 @@ def test_a_wrapper_starts_the_runtime(lambda_: Any, client_name: str) -> None:
 
 
 def test_a_function_invokes_another_with_the_sdk(lambda_: Any, stocked: Any) -> None:
-    if not (CACHE / "runtimes" / "sdks" / PYTHON).is_dir():
-        pytest.skip(FAILED.get("sdk-python3.11", "there is no SDK"))
+    if not (CACHE / "runtimes" / "sdks" / PYTHON_RUNTIME).is_dir():
+        pytest.skip(FAILED.get(f"sdk-{PYTHON_RUNTIME}", "there is no SDK"))
     caller = """
 import boto3
 CLIENT = boto3.client("lambda")
@@ -132,8 +131,8 @@ def handler(event, context):
     return [answer["StatusCode"], answer["Payload"].read().decode()]
 """
     with (
-        deployed(lambda_, evaluated(""), PYTHON) as other,
-        deployed(lambda_, {"app.py": caller}, PYTHON, MemorySize=512, Timeout=30) as function,
+        deployed(lambda_, evaluated(""), PYTHON_RUNTIME) as other,
+        deployed(lambda_, {"app.py": caller}, PYTHON_RUNTIME, MemorySize=512, Timeout=30) as function,
     ):
         answer = function.invoke({"name": other.name})
     assert answer.body == [200, "42"], answer
@@ -149,8 +148,8 @@ export const handler = async (event) => {
 };
 """
     with (
-        deployed(mine, evaluated(""), PYTHON) as other,
-        deployed(theirs, evaluated(""), PYTHON) as foreign,
+        deployed(mine, evaluated(""), PYTHON_RUNTIME) as other,
+        deployed(theirs, evaluated(""), PYTHON_RUNTIME) as foreign,
         deployed(mine, {"app.mjs": caller}, NODES[0], MemorySize=512) as function,
     ):
         assert function.invoke({"name": other.name}).body == [200, "42"]
@@ -177,7 +176,7 @@ def handler(event, context):
     return [seen, os.getuid(), os.getgid(), os.getcwd(), os.stat("/tmp").st_mode & 0o7777, os.access("/var/task/app.py", os.W_OK)]
 """
     places = ["/tmp", "/var/task", "/opt", "/var/runtime", "/var/lang", "/etc", "/", "/usr"]
-    with deployed(asked.lambda_, {"app.py": code}, PYTHON) as function:
+    with deployed(asked.lambda_, {"app.py": code}, PYTHON_RUNTIME) as function:
         seen, uid, gid, cwd, mode, writable = function.invoke(places).body
     assert seen.pop("/tmp") == "written"
     assert set(seen.values()) <= {"EROFS", "EACCES"}
@@ -201,7 +200,7 @@ def test_nothing_of_the_host_is_in_the_environment(lambda_: Any, asked: Function
 def test_tmp_is_private_and_stays_with_its_environment(lambda_: Any, asked: Function) -> None:
     asked.invoke("open('/tmp/mark', 'w').write('mine')")
     assert asked.invoke("open('/tmp/mark').read()").body == "mine"
-    with deployed(lambda_, evaluated(""), PYTHON) as other:
+    with deployed(lambda_, evaluated(""), PYTHON_RUNTIME) as other:
         assert other.invoke("os.listdir('/tmp')").body == []
 
 
@@ -229,7 +228,7 @@ def tmp_disk(container: None, stocked: Any) -> None:
 
 def test_tmp_has_its_size_and_is_not_charged_to_memory(tmp_disk: None, lambda_: Any) -> None:
     options: dict[str, Any] = {"MemorySize": 128, "EphemeralStorage": {"Size": 512}, "Timeout": 60}
-    with deployed(lambda_, {"app.py": FILL}, PYTHON, **options) as function:
+    with deployed(lambda_, {"app.py": FILL}, PYTHON_RUNTIME, **options) as function:
         done, size_mb = function.invoke(300).body
         assert done == 300  # in a function of 128 MB
         assert 480 <= size_mb <= 540
@@ -239,7 +238,7 @@ def test_tmp_has_its_size_and_is_not_charged_to_memory(tmp_disk: None, lambda_: 
 
 
 def test_a_larger_tmp_is_larger(tmp_disk: None, lambda_: Any) -> None:
-    with deployed(lambda_, {"app.py": FILL}, PYTHON, EphemeralStorage={"Size": 1_024}) as function:
+    with deployed(lambda_, {"app.py": FILL}, PYTHON_RUNTIME, EphemeralStorage={"Size": 1_024}) as function:
         done, size_mb = function.invoke(1).body
     assert done == 1
     assert 980 <= size_mb <= 1_070
@@ -269,7 +268,7 @@ def handler(event, context):
     stop.set()
     return [opened, started]
 """
-    with deployed(asked.lambda_, {"app.py": code}, PYTHON, MemorySize=512, Timeout=60) as function:
+    with deployed(asked.lambda_, {"app.py": code}, PYTHON_RUNTIME, MemorySize=512, Timeout=60) as function:
         opened, started = function.invoke({}).body
     assert opened[1] == 24  # EMFILE
     assert 1_000 <= opened[0] < 1_024
@@ -285,7 +284,7 @@ def test_memory_is_limited_and_its_peak_is_reported(container: None, lambda_: An
         assert found is not None, answer.log
         return int(found[1])
 
-    with deployed(lambda_, evaluated(""), PYTHON, MemorySize=256, Timeout=20) as function:
+    with deployed(lambda_, evaluated(""), PYTHON_RUNTIME, MemorySize=256, Timeout=20) as function:
         assert peak(function.invoke("1")) < 100
         fits = function.invoke("len(bytearray(150 * 1048576))")
         assert fits.body == 150 * 1_048_576
@@ -317,7 +316,7 @@ def test_the_share_of_the_processor_is_that_of_the_memory(container: None, lambd
     """1,769 MB are one whole processor; the bound is above what one period of 100 ms more would give."""
     shares = {}
     for memory_mb in (128, 512):
-        with deployed(lambda_, {"app.py": SPIN % False}, PYTHON, MemorySize=memory_mb) as function:
+        with deployed(lambda_, {"app.py": SPIN % False}, PYTHON_RUNTIME, MemorySize=memory_mb) as function:
             shares[memory_mb] = function.invoke({}).body
     for memory_mb, share in shares.items():
         fair = memory_mb / 1_769
@@ -326,6 +325,6 @@ def test_the_share_of_the_processor_is_that_of_the_memory(container: None, lambd
 
 def test_init_has_full_speed_whatever_the_memory(container: None, lambda_: Any) -> None:
     """The bound leaves room for a machine that is busy otherwise."""
-    with deployed(lambda_, {"app.py": SPIN % True}, PYTHON, MemorySize=128, Timeout=20) as function:
+    with deployed(lambda_, {"app.py": SPIN % True}, PYTHON_RUNTIME, MemorySize=128, Timeout=20) as function:
         in_init, in_handler = function.invoke("init").body, function.invoke({}).body
     assert in_init > 2 * in_handler, (in_init, in_handler)

@@ -11,7 +11,7 @@ import pytest
 from botocore.exceptions import ClientError
 from product_world import CACHE, FAILED, Function, bring, deployed, lambent, listed, settled
 from tests.conftest import start_server
-from tests.support import ROLE, client, package, unique
+from tests.support import PYTHON_RUNTIME, ROLE, client, package, unique
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -55,7 +55,7 @@ def test_it_fails_with_words_that_say_what_to_do(lambda_: Any, stocked: Any, run
 
 def test_another_architecture_fails_the_same_way(lambda_: Any) -> None:
     mine = {"aarch64": "arm64", "arm64": "arm64"}.get(platform.machine().lower(), "x86_64")
-    with deployed(lambda_, FILES, "python3.11", is_missing=True, Architectures=[OTHER[mine]]) as function:
+    with deployed(lambda_, FILES, PYTHON_RUNTIME, is_missing=True, Architectures=[OTHER[mine]]) as function:
         facts = function.facts()
         said = refused(function)
     assert (facts["State"], facts["StateReasonCode"]) == ("Failed", "InvalidRuntime")
@@ -111,17 +111,17 @@ def test_a_version_that_was_added_is_listed_and_runs_the_function_that_waited_fo
 
 
 def test_a_server_that_runs_the_official_clients_says_which_one_it_lacks(open_place: Path, stocked: Any) -> None:
-    if not (CACHE / "runtimes" / "clients" / "python3.11").is_dir():
-        pytest.skip(FAILED.get("official-python3.11", "python3.11 is not on this machine"))
+    if not (CACHE / "runtimes" / "clients" / PYTHON_RUNTIME).is_dir():
+        pytest.skip(FAILED.get(f"official-{PYTHON_RUNTIME}", f"{PYTHON_RUNTIME} is not on this machine"))
     data_dir = open_place / "official"
     code = {"app.py": "import sys\ndef handler(event, context): return 'awslambdaric' in sys.modules\n"}
     running = start_server(data_dir, "--set", "runtimes.client=official")
     mine = client("lambda", running.url)
     try:
-        with deployed(mine, code, "python3.11", is_missing=True) as function:
-            assert "lambent runtimes add official-python3.11" in refused(function)
+        with deployed(mine, code, PYTHON_RUNTIME, is_missing=True) as function:
+            assert f"lambent runtimes add official-{PYTHON_RUNTIME}" in refused(function)
         with deployed(
-            mine, code, "python3.11", client="lambent", variables={"LAMBENT_RUNTIME_CLIENT": "lambent"}
+            mine, code, PYTHON_RUNTIME, client="lambent", variables={"LAMBENT_RUNTIME_CLIENT": "lambent"}
         ) as one:
             assert one.invoke({}).body is False  # the function's choice wins over the server's
     finally:
@@ -131,7 +131,7 @@ def test_a_server_that_runs_the_official_clients_says_which_one_it_lacks(open_pl
     running = start_server(data_dir, "--set", "runtimes.client=official")
     mine = client("lambda", running.url)
     try:
-        with deployed(mine, code, "python3.11") as function:
+        with deployed(mine, code, PYTHON_RUNTIME) as function:
             assert function.invoke({}).body is True
     finally:
         mine.close()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 from tests.integration.environments.live_node import LIMITS, LiveNode, live_node, seen
-from tests.support import function
+from tests.support import PYTHON_RUNTIME, function
 
 pytestmark = pytest.mark.leaves_session_state  # the node of all tests keeps blanks and connections
 
@@ -61,7 +61,7 @@ http.createServer((request, response) => {
   });
 }).listen(Number(process.env.PORT), "127.0.0.1", () => console.log("the server listens"));
 """
-RUNTIMES = {"python": ("python3.11", "server.py", SERVER), "nodejs": ("nodejs20.x", "server.cjs", NODE_SERVER)}
+RUNTIMES = {"python": (PYTHON_RUNTIME, "server.py", SERVER), "nodejs": ("nodejs20.x", "server.cjs", NODE_SERVER)}
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +159,7 @@ def test_a_server_that_never_listens_is_an_init_error(node: LiveNode, runtime: t
 
 def test_a_command_of_its_own_starts_the_server(node: LiveNode, runtime: tuple[str, str, str]) -> None:
     _, file, _ = runtime
-    interpreter = "python3.11" if file.endswith(".py") else "node"
+    interpreter = PYTHON_RUNTIME if file.endswith(".py") else "node"
     with listening(
         node,
         runtime,

@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 from tests import support
 from tests.fuzzing.calls import Call
 from tests.fuzzing.judge import COMMON_CODES, Judge, Reply
+from tests.support import PYTHON_RUNTIME
 
 ACCOUNT = "616161616161"
 """Where no other test acts: lists are compared as a whole."""
@@ -99,7 +100,7 @@ def arn(name: str, qualifier: str | None = None) -> str:
 
 def create(client: Any, name: str, **members: Any) -> dict[str, Any]:
     """A minimal function, with more members if given; answers the answer."""
-    wanted = {"Runtime": "python3.11", "Handler": "app.handler", "Role": ROLE, "Code": {"ZipFile": CODE}, **members}
+    wanted = {"Runtime": PYTHON_RUNTIME, "Handler": "app.handler", "Role": ROLE, "Code": {"ZipFile": CODE}, **members}
     made: dict[str, Any] = client.create_function(FunctionName=name, **wanted)
     return made
 

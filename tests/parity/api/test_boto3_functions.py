@@ -29,7 +29,7 @@ from tests.parity.api.judged import (
     settled,
     status,
 )
-from tests.support import package, unique
+from tests.support import PYTHON_RUNTIME, package, unique
 
 INVALID, MISSING, CONFLICT = "InvalidParameterValueException", "ResourceNotFoundException", "ResourceConflictException"
 STALE = (
@@ -52,7 +52,7 @@ def test_a_function_comes_back_with_every_member_as_it_was_created(
     request.addfinalizer(lambda: lambda_.delete_layer_version(LayerName=layer, VersionNumber=1))
     layer_arn = lambda_.publish_layer_version(LayerName=layer, Content={"ZipFile": CODE})["LayerVersionArn"]
     wanted = {
-        "Runtime": "python3.11",
+        "Runtime": PYTHON_RUNTIME,
         "Handler": "app.handler",
         "Role": ROLE,
         "Description": "everything",
@@ -112,7 +112,7 @@ def test_a_function_comes_back_with_every_member_as_it_was_created(
         f"Function already exist: {fn}",
         FunctionName=fn,
         Code={"ZipFile": CODE},
-        Runtime="python3.11",
+        Runtime=PYTHON_RUNTIME,
         Handler="h",
         Role=ROLE,
     )
@@ -292,7 +292,7 @@ def test_snap_start_is_on_for_published_versions(lambda_: Any, name: Callable[[]
 )
 def test_refused_creations(lambda_: Any, code: str, message: str, members: dict[str, Any]) -> None:
     fn = unique("refused")
-    whole = {"Runtime": "python3.11", "Handler": "app.handler", "Role": ROLE, "Code": {"ZipFile": CODE}, **members}
+    whole = {"Runtime": PYTHON_RUNTIME, "Handler": "app.handler", "Role": ROLE, "Code": {"ZipFile": CODE}, **members}
     given = {member: value for member, value in whole.items() if value is not None}
     refused(lambda_.create_function, code, message, FunctionName=fn, **given)
     refused(lambda_.get_function, MISSING, f"Function not found: {arn(fn)}", FunctionName=fn)

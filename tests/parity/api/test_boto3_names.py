@@ -11,6 +11,7 @@ from botocore import xform_name
 from botocore.session import Session
 from tests.fuzzing.judge import NOT_SERVED
 from tests.parity.api.judged import ACCOUNT, AT, CODE, OTHER_CODE, ROLE, arn, create, settled
+from tests.support import PYTHON_RUNTIME
 
 PROFILE = f"arn:aws:signer:{AT}:/signing-profiles/mine/abcdefghij"
 MODEL = Session().get_service_model("lambda")
@@ -21,7 +22,7 @@ NAMED = sorted(
     and "FunctionName" in MODEL.operation_model(operation).input_shape.required_members
 )
 REQUIRED: dict[str, dict[str, Any]] = {
-    "CreateFunction": {"Runtime": "python3.11", "Handler": "h", "Role": ROLE, "Code": {"ZipFile": CODE}},
+    "CreateFunction": {"Runtime": PYTHON_RUNTIME, "Handler": "h", "Role": ROLE, "Code": {"ZipFile": CODE}},
     "UpdateFunctionCode": {"ZipFile": OTHER_CODE, "DryRun": True},
     "CreateAlias": {"Name": "made", "FunctionVersion": "1"},
     "GetAlias": {"Name": "live"},

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support import ROLE, client, package, unique
+from tests.support import PYTHON_RUNTIME, ROLE, client, package, unique
 
 COMMAND_LIMIT_S = 90.0
 
@@ -114,7 +114,7 @@ def deployed(lambda_: Any, name: str) -> str:
     """An active function that answers what it was called with."""
     lambda_.create_function(
         FunctionName=name,
-        Runtime="python3.11",
+        Runtime=PYTHON_RUNTIME,
         Handler="app.handler",
         Role=ROLE,
         Code={"ZipFile": package({"app.py": CODE})},

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.support import ROLE, package
+from tests.support import PYTHON_RUNTIME, ROLE, package
 
 Aws = Callable[..., Any]
 """Runs `aws …`, which must succeed; answers its JSON, or None when it printed nothing."""
@@ -39,7 +39,7 @@ def live(aws: Aws, name: str, home: Path, *raw: str) -> None:
     )
     assert (layer["Version"], layer["CompatibleRuntimes"]) == (1, ["python3.9"])
     created = run(
-        *("create-function", *named, "--runtime", "python3.11", "--role", ROLE, "--handler", "app.handler"),
+        *("create-function", *named, "--runtime", PYTHON_RUNTIME, "--role", ROLE, "--handler", "app.handler"),
         *("--zip-file", "fileb://one.zip", "--layers", layer["LayerVersionArn"], "--tags", "team=x"),
         *("--environment", "Variables={COLOUR=blue}", "--ephemeral-storage", "Size=1024"),
     )

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from tests.parity.cli.life import live
-from tests.support import ROLE, package, unique
+from tests.support import PYTHON_RUNTIME, ROLE, package, unique
 
 Aws = Callable[..., Any]
 FIRST = package({"app.py": "def handler(event, context): return 1\n"})
@@ -26,7 +26,7 @@ def test_create_wait_read_update_and_delete(aws: Aws, refused: Callable[..., str
     (tmp_path / "one.zip").write_bytes(FIRST)
     (tmp_path / "two.zip").write_bytes(SECOND)
     created = aws(
-        *("lambda", "create-function", "--function-name", name, "--runtime", "python3.11", "--role", ROLE),
+        *("lambda", "create-function", "--function-name", name, "--runtime", PYTHON_RUNTIME, "--role", ROLE),
         *("--handler", "app.handler", "--zip-file", "fileb://one.zip", "--memory-size", "256", "--timeout", "7"),
         *("--environment", "Variables={COLOUR=blue,SIZE=9}", "--tags", "team=x,cost=y", "--description", "by the CLI"),
     )
@@ -65,7 +65,7 @@ def test_a_life_with_layer_alias_permission_and_url(aws: Aws, name: str, tmp_pat
 
 def test_the_code_downloads_without_credentials_for_ten_minutes(aws: Aws, lambda_: Any, name: str) -> None:
     lambda_.create_function(
-        FunctionName=name, Runtime="python3.11", Handler="app.handler", Role=ROLE, Code={"ZipFile": FIRST}
+        FunctionName=name, Runtime=PYTHON_RUNTIME, Handler="app.handler", Role=ROLE, Code={"ZipFile": FIRST}
     )
     location = aws("lambda", "get-function", "--function-name", name)["Code"]["Location"]
     with urllib.request.urlopen(location, timeout=10) as answer:
@@ -111,7 +111,7 @@ def test_more_functions_than_a_page_are_all_listed_once(aws: Aws, lambda_: Any) 
     try:
         for one in names:
             lambda_.create_function(
-                FunctionName=one, Runtime="python3.11", Handler="app.handler", Role=ROLE, Code={"ZipFile": FIRST}
+                FunctionName=one, Runtime=PYTHON_RUNTIME, Handler="app.handler", Role=ROLE, Code={"ZipFile": FIRST}
             )
         page = aws("lambda", "list-functions", "--no-paginate")
         assert len(page["Functions"]) == 50
@@ -150,7 +150,7 @@ def test_concurrency_and_account_settings(aws: Aws, refused: Callable[..., str],
 def test_errors_as_the_cli_prints_them(refused: Callable[..., str], deployed: str, tmp_path: Path) -> None:
     (tmp_path / "code.zip").write_bytes(FIRST)
     (tmp_path / "no.zip").write_bytes(b"no zip at all")
-    create = ("lambda", "create-function", "--runtime", "python3.11", "--handler", "app.handler")
+    create = ("lambda", "create-function", "--runtime", PYTHON_RUNTIME, "--handler", "app.handler")
     code = ("--zip-file", "fileb://code.zip")
     printed = {
         (*create, "--function-name", deployed, "--role", ROLE, *code): (

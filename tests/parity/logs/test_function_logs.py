@@ -14,6 +14,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.config import Config
+from tests.support import PYTHON_RUNTIME
 
 from lambent.metering.reconciliation import bill_of_log
 
@@ -45,7 +46,7 @@ def function(endpoint: str) -> Iterator[tuple[Any, Any, str]]:
         archive.writestr("main.py", CODE)
     name = "printing"
     functions.create_function(
-        FunctionName=name, Runtime="python3.11", Handler="main.handler", Role="arn:aws:iam::123456789012:role/r",
+        FunctionName=name, Runtime=PYTHON_RUNTIME, Handler="main.handler", Role="arn:aws:iam::123456789012:role/r",
         Code={"ZipFile": package.getvalue()}, MemorySize=256,
     )  # fmt: skip
     functions.get_waiter("function_active_v2").wait(FunctionName=name)
@@ -69,7 +70,7 @@ def test_the_log_the_tail_and_the_bill_are_one(function: tuple[Any, Any, str], e
     pages = logs.get_paginator("filter_log_events").paginate(logGroupName=group)
     events = [event for page in pages for event in page["events"]]
     messages = [event["message"] for event in events]
-    assert messages[0].startswith("INIT_START Runtime Version: python:3.11.")
+    assert messages[0].startswith(f"INIT_START Runtime Version: python:{PYTHON_RUNTIME[6:]}.")
     assert "importing\n" in messages
     assert "two\rlines, one event\n" in messages
     for request_id, tail in tails.items():

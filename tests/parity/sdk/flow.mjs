@@ -1,5 +1,6 @@
 // A function's life as the AWS SDK for JavaScript v3 drives it, from its layer to its deletion.
 // Arguments: name, files of the first zip, the second and the layer's. Prints one JSON document of what the SDK parsed.
+// PYTHON_RUNTIME in the environment names the runtime of its functions.
 
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -57,7 +58,7 @@ const layer = await client.publishLayerVersion({
 seen.layer = { arn: layer.LayerVersionArn, version: layer.Version, runtimes: layer.CompatibleRuntimes };
 const wanted = {
   ...named,
-  Runtime: "python3.11",
+  Runtime: process.env.PYTHON_RUNTIME,
   Handler: "app.handler",
   Role: "arn:aws:iam::000000000000:role/test",
   Code: { ZipFile: readFileSync(first) },

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from tests.conftest import RunningServer, start_server
-from tests.support import client, function, package, unique
+from tests.support import PYTHON_RUNTIME, client, function, package, unique
 
 HERE = Path(__file__).parent
 CACHE = HERE.parents[2] / ".cache" / "parity"
@@ -69,6 +69,7 @@ def sdk_environment(strict: RunningServer) -> dict[str, str]:
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "LAMBENT_"))}
     return {
         **kept,
+        "PYTHON_RUNTIME": PYTHON_RUNTIME,
         "AWS_ENDPOINT_URL": strict.url,
         "AWS_ACCESS_KEY_ID": KEY,
         "AWS_SECRET_ACCESS_KEY": SECRET,
@@ -117,7 +118,7 @@ def parsed(name: str, sizes: dict[str, int]) -> dict[str, Any]:
     function = {
         "arn": arn,
         "version": "$LATEST",
-        "runtime": "python3.11",
+        "runtime": PYTHON_RUNTIME,
         "memory": 256,
         "timeout": 3,
         "ephemeral": 1024,

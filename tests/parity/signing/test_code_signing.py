@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 from tests.conftest import ROOT, RunningServer, start_server
-from tests.support import ROLE, client, package, unique
+from tests.support import PYTHON_RUNTIME, ROLE, client, package, unique
 from tests.unit.signing.signing_world import OTHER_PROFILE, PROFILE, private_pem, public_pem
 
 from lambent.signing.trust import file_name
@@ -79,7 +79,7 @@ def configuration(lambda_: Any, policy: str = "Enforce", **members: Any) -> str:
 
 
 def create(lambda_: Any, name: str, archive: bytes, **members: Any) -> Any:
-    members = {"Runtime": "python3.11", "Handler": "app.handler", "Code": {"ZipFile": archive}, **members}
+    members = {"Runtime": PYTHON_RUNTIME, "Handler": "app.handler", "Code": {"ZipFile": archive}, **members}
     answer = lambda_.create_function(FunctionName=name, Role=ROLE.replace("0" * 12, "123456789012"), **members)
     lambda_.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig=PATIENCE)
     return answer

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 import pytest
-from tests.support import package, unique
+from tests.support import PYTHON_RUNTIME, package, unique
 
 ANSWER_LIMIT_S = 30.0
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -120,7 +120,7 @@ class Wire:
         """A minimal CreateFunction with `members` added; None takes a member away."""
         body: dict[str, Any] = {
             "FunctionName": name,
-            "Runtime": "python3.11",
+            "Runtime": PYTHON_RUNTIME,
             "Handler": "app.handler",
             "Role": self.role,
             "Code": {"ZipFile": b64encode(ZIP).decode()},

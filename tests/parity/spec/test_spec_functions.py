@@ -33,7 +33,7 @@ from tests.parity.spec.spec_world import (
     rows,
     well_formed,
 )
-from tests.support import unique
+from tests.support import PYTHON_RUNTIME, unique
 
 CREATE = f"POST {FUNCTIONS}"
 CONFIGURE = f"PUT {FUNCTIONS}/{{name}}/configuration"
@@ -79,7 +79,7 @@ def names(wire: Wire) -> dict[str, str]:
 
 
 def creation(**members: Any) -> dict[str, Any]:
-    base = {"FunctionName": "{free}", "Runtime": "python3.11", "Handler": "app.handler", "Role": "{role}"}
+    base = {"FunctionName": "{free}", "Runtime": PYTHON_RUNTIME, "Handler": "app.handler", "Role": "{role}"}
     return {key: one for key, one in {**base, "Code": {"ZipFile": BASE64}, **members}.items() if one is not None}
 
 

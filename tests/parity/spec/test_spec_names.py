@@ -23,6 +23,7 @@ from tests.parity.spec.spec_world import (
     refused,
     rows,
 )
+from tests.support import PYTHON_RUNTIME
 
 from lambent.api.table import load_table
 
@@ -349,7 +350,12 @@ ACROSS = {
 """§2.4: operations that another account may be allowed."""
 CODE_SIGNING_ARN = "arn:aws:lambda:us-east-1:{account}:code-signing-config:csc-0123456789abcdefg"
 BODIES: dict[str, Any] = {
-    "CreateFunction": {"Role": "arn:aws:iam::{account}:role/r", "Runtime": "python3.11", "Handler": "a.b", "Code": {}},
+    "CreateFunction": {
+        "Role": "arn:aws:iam::{account}:role/r",
+        "Runtime": PYTHON_RUNTIME,
+        "Handler": "a.b",
+        "Code": {},
+    },
     "AddPermission": PERMISSION,
     "CreateAlias": {"Name": "a", "FunctionVersion": "1"},
     "CreateFunctionUrlConfig": {"AuthType": "NONE"},
@@ -468,7 +474,7 @@ LONG = "n" * 65
         {
             "FunctionName": "arn:aws:lambda:eu-west-1:{account}:function:" + LONG,
             "Role": "arn:aws:iam::{account}:role/r",
-            "Runtime": "python3.11",
+            "Runtime": PYTHON_RUNTIME,
             "Handler": "a.b",
             "Code": {},
         },

@@ -27,7 +27,7 @@ from tests.parity.spec.spec_world import (
     refused,
     rows,
 )
-from tests.support import package, unique
+from tests.support import PYTHON_RUNTIME, package, unique
 
 STATE = {"State", "StateReason", "StateReasonCode"}
 UPDATE = {"LastUpdateStatus", "LastUpdateStatusReason", "LastUpdateStatusReasonCode"}
@@ -340,7 +340,7 @@ def test_a_minimal_creation(wire: Wire) -> None:
     assert shown == {
         "FunctionName": name,
         "FunctionArn": wire.arn(name),
-        "Runtime": "python3.11",
+        "Runtime": PYTHON_RUNTIME,
         "Role": wire.role,
         "Handler": "app.handler",
         "CodeSize": len(ZIP),

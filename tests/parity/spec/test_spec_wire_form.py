@@ -34,7 +34,7 @@ from tests.parity.spec.spec_world import (
     rows,
     well_formed,
 )
-from tests.support import unique
+from tests.support import PYTHON_RUNTIME, unique
 
 from lambent.api.table import load_table
 
@@ -242,7 +242,7 @@ ALIASES = "POST " + FUNCTIONS + "/{name}/aliases"
 
 
 def creation(**members: Any) -> dict[str, Any]:
-    base = {"FunctionName": "{free}", "Runtime": "python3.11", "Handler": "app.handler", "Role": "{role}"}
+    base = {"FunctionName": "{free}", "Runtime": PYTHON_RUNTIME, "Handler": "app.handler", "Role": "{role}"}
     document = {**base, "Code": {"ZipFile": b64encode(ZIP).decode()}, **members}
     return {key: value for key, value in document.items() if value is not None}
 

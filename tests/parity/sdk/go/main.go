@@ -1,5 +1,6 @@
 // A function's life as the AWS SDK for Go v2 drives it, from its layer to its deletion.
 // Arguments: name, files of the first zip, the second and the layer's. Prints one JSON document of what the SDK parsed.
+// PYTHON_RUNTIME in the environment names the runtime of its functions.
 package main
 
 import (
@@ -134,7 +135,7 @@ func main() {
 	}
 	wanted := &lambda.CreateFunctionInput{
 		FunctionName:     &name,
-		Runtime:          "python3.11",
+		Runtime:          types.Runtime(os.Getenv("PYTHON_RUNTIME")),
 		Handler:          aws.String("app.handler"),
 		Role:             aws.String("arn:aws:iam::000000000000:role/test"),
 		Code:             &types.FunctionCode{ZipFile: first},

@@ -107,7 +107,7 @@ func defaultFunction() {
 	step("aws_lambda_function: create with defaults")
 	name := prefix + "-least"
 	made := must(client.CreateFunction(ctx, &lambda.CreateFunctionInput{
-		FunctionName: &name, Role: aws.String(role), Handler: aws.String("app.handler"), Runtime: "python3.11",
+		FunctionName: &name, Role: aws.String(role), Handler: aws.String("app.handler"), Runtime: python,
 		Code: &types.FunctionCode{ZipFile: zips[0]}, Description: aws.String(""), MemorySize: aws.Int32(128),
 		Timeout: aws.Int32(3), PackageType: types.PackageTypeZip, Publish: false,
 	}))
@@ -115,7 +115,7 @@ func defaultFunction() {
 	step("aws_lambda_function: read defaults")
 	noDiff(readFunction(name), object{
 		"function_name": name, "architectures": []string{"x86_64"}, "description": "", "handler": "app.handler",
-		"runtime": "python3.11", "role": role, "memory_size": 128, "timeout": 3, "package_type": "Zip",
+		"runtime": string(python), "role": role, "memory_size": 128, "timeout": 3, "package_type": "Zip",
 		"ephemeral_storage": 512, "reserved_concurrent_executions": -1, "tracing": "PassThrough",
 		"logging_config": object{
 			"log_format": "Text", "application_log_level": "", "system_log_level": "", "log_group": "/aws/lambda/" + name,

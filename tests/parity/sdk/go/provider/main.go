@@ -3,6 +3,7 @@
 // The provider's release is not to be had from a package registry; its calls and how it reads the answers are written
 // down here, resource by resource.
 // Arguments: prefix of all names, files of two zips. Prints the names of the resources that went through.
+// PYTHON_RUNTIME in the environment names the runtime of its functions.
 package main
 
 import (
@@ -34,6 +35,7 @@ var (
 	ctx    = context.Background()
 	client *lambda.Client
 	prefix string
+	python = types.Runtime(os.Getenv("PYTHON_RUNTIME")) // one that this machine has
 	zips   [2][]byte
 	where  string // the resource and step, for what goes wrong
 )
@@ -114,7 +116,7 @@ func function(suffix string) (string, string) {
 	step("a function for %s", suffix)
 	name := prefix + "-" + suffix
 	made := must(client.CreateFunction(ctx, &lambda.CreateFunctionInput{
-		FunctionName: &name, Runtime: "python3.11", Handler: aws.String("app.handler"), Role: aws.String(role),
+		FunctionName: &name, Runtime: python, Handler: aws.String("app.handler"), Role: aws.String(role),
 		Code: &types.FunctionCode{ZipFile: zips[0]}, Publish: true,
 	}))
 	waitUpdated(name)

@@ -157,7 +157,7 @@ public final class Flow {
     var wanted =
         CreateFunctionRequest.builder()
             .functionName(name)
-            .runtime("python3.11")
+            .runtime(System.getenv("PYTHON_RUNTIME"))
             .handler("app.handler")
             .role("arn:aws:iam::000000000000:role/test")
             .code(c -> c.zipFile(first))
