@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import pytest
 from botocore.config import Config
 from tests.patience import PATIENCE
 
@@ -89,6 +90,10 @@ def function(
         code = {file: code}
     options.setdefault("Timeout", TIMEOUT_S)
     name = name or unique()
+    from tests import machine
+
+    if runtime != PYTHON_RUNTIME and machine.lacks(runtime):
+        pytest.skip(f"{runtime} is not on this machine")
     lambda_.create_function(
         FunctionName=name,
         Runtime=runtime,

@@ -13,14 +13,15 @@ from typing import Any
 import pytest
 from tests.integration.environments.live_node import LIMITS, LiveNode, live_node, seen
 from tests.integration.web.web_world import fetched, tree
+from tests.machine import SNAPSTART_RUNTIME
 from tests.support import function, package, unique
 
 pytestmark = pytest.mark.leaves_session_state  # copies come and go beside the tests; the node's end takes them all
 
 CACHE = Path(__file__).parents[3] / ".cache" / "product" / "numpy"
 NUMPY = "numpy==2.3.5"
-RUNTIME = "python3.12"
-"""The oldest that is copied; the wheel is for it."""
+RUNTIME = SNAPSTART_RUNTIME
+"""The wheel is for it."""
 CODE = """
 import sys
 import time

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 from tests.integration.environments.live_node import LIMITS, LiveNode, live_node, seen
+from tests.machine import SNAPSTART_RUNTIME
 from tests.support import ROLE, function, package
 
 from lambent.domain.limits import RESTORE_LIMIT_S
@@ -71,7 +72,7 @@ def published(
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """A function whose version 1 has been initialised, and what the API says of it then."""
     text = code % extra if "%s" in code else code
-    options = {"runtime": "python3.12", "SnapStart": SNAP} | options
+    options = {"runtime": SNAPSTART_RUNTIME, "SnapStart": SNAP} | options
     with function(node.lambda_, text, **options) as name:
         node.lambda_.publish_version(FunctionName=name)
         yield name, seen(lambda: (v := version_of(node, name))["State"] != "Pending" and v)
@@ -270,7 +271,7 @@ def test_a_restore_has_ten_seconds(node: LiveNode, monkeypatch: pytest.MonkeyPat
 
 
 def test_an_invocation_of_a_version_that_is_pending_is_refused(node: LiveNode) -> None:
-    with function(node.lambda_, CODE % "time.sleep(2)", runtime="python3.12", SnapStart=SNAP) as name:
+    with function(node.lambda_, CODE % "time.sleep(2)", runtime=SNAPSTART_RUNTIME, SnapStart=SNAP) as name:
         made = node.lambda_.publish_version(FunctionName=name)
         assert (made["State"], made["StateReasonCode"]) == ("Pending", "Creating")
         assert refused(node, name)[:2] == (409, "ResourceConflictException")
@@ -417,7 +418,7 @@ def test_a_server_that_starts_again_makes_a_template_when_it_is_needed(place: Pa
         for name, extra in (("kept", ""), ("refused", "kept = os.pipe()"), ("slow", "time.sleep(1.5)")):
             node.lambda_.create_function(
                 FunctionName=name,
-                Runtime="python3.12",
+                Runtime=SNAPSTART_RUNTIME,
                 Handler="app.handler",
                 Role=ROLE,
                 Timeout=20,

@@ -17,6 +17,7 @@ import pytest
 from botocore.eventstream import EventStreamBuffer
 from botocore.exceptions import EventStreamError
 from tests.integration.environments.live_node import LIMITS, LiveNode, live_node, seen
+from tests.machine import NODE_RUNTIME
 from tests.support import function
 
 from lambent.domain.errors import DiskFull
@@ -116,7 +117,7 @@ def python(node: LiveNode) -> Iterator[str]:
 def javascript(node: LiveNode) -> Iterator[str]:
     if shutil.which("node") is None:
         pytest.skip("node is not on this machine")
-    with function(node.lambda_, {"index.js": NODE}, runtime="nodejs20.x", handler="index.handler", Timeout=30) as name:
+    with function(node.lambda_, {"index.js": NODE}, runtime=NODE_RUNTIME, handler="index.handler", Timeout=30) as name:
         yield name
 
 

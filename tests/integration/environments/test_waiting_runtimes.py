@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from tests.integration.environments.live_node import LIMITS, LiveNode, live_node, seen
+from tests.machine import NODE_RUNTIME
 from tests.support import PYTHON_RUNTIME, function, package
 
 from lambent.environments.blanks import Blanks
@@ -82,7 +83,7 @@ def fresh(node: LiveNode, code: str, runtime: str, **options: Any) -> Any:
         return answer[0]
 
 
-@pytest.mark.parametrize(("runtime", "code"), [(PYTHON_RUNTIME, PYTHON), ("nodejs20.x", NODE)])
+@pytest.mark.parametrize(("runtime", "code"), [(PYTHON_RUNTIME, PYTHON), (NODE_RUNTIME, NODE)])
 def test_a_waiting_runtime_becomes_the_functions(node: LiveNode, runtime: str, code: str) -> None:
     handler = {"Handler": "index.handler"} if "node" in runtime else {}
     expected = fresh(node, code, runtime, **{key.lower(): value for key, value in handler.items()})

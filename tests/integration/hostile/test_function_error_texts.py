@@ -13,6 +13,7 @@ from base64 import b64encode
 from typing import Any
 
 import pytest
+from tests.machine import NODE_RUNTIME
 from tests.support import function
 
 PYTHON: dict[str, tuple[str, str, dict[str, Any]]] = {
@@ -136,7 +137,7 @@ def test_node(lambda_: Any, row: str) -> None:
     if shutil.which("node") is None:
         pytest.skip("this machine has no node")
     code, handler, expected = NODE[row]
-    with function(lambda_, code or "x = 1\n", runtime="nodejs20.x", handler=handler) as name:
+    with function(lambda_, code or "x = 1\n", runtime=NODE_RUNTIME, handler=handler) as name:
         document = failed(lambda_, name)
     assert {key: document.get(key) for key in expected} == expected
     assert isinstance(document.get("trace", []), list)

@@ -12,6 +12,7 @@ import pytest
 from tests.conftest import start_server
 from tests.integration.layers.layer_world import delete, invoke, layer
 from tests.integration.node.test_tiers import ordinary_server
+from tests.machine import NODE_RUNTIME
 from tests.support import PYTHON_RUNTIME, ROLE, client, function, package
 
 WHO = "import who\nimport uuid\nHERE = str(uuid.uuid4())\ndef handler(event, context): return [who.NAME, HERE]\n"
@@ -80,7 +81,7 @@ def test_node_requires_from_a_layer(lambda_: Any) -> None:
     code = {"index.js": "exports.handler = async () => [require('any'), require('twenty'), require('both')];\n"}
     with (
         layer(lambda_, files) as one,
-        function(lambda_, code, runtime="nodejs20.x", handler="index.handler", Layers=[one]) as name,
+        function(lambda_, code, runtime=NODE_RUNTIME, handler="index.handler", Layers=[one]) as name,
     ):
         assert invoke(lambda_, name) == ["any", "twenty", "twenty"]
 

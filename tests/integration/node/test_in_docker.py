@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from tests.conftest import ROOT, RunningServer, start_server
 from tests.integration.invoke.test_provided import BASH
+from tests.machine import NODE_RUNTIME
 from tests.support import client, function
 
 from lambent.sandbox.confined import barrier
@@ -92,7 +93,7 @@ def test_a_python_function_answers(lambda_: Any) -> None:
 
 def test_a_node_function_answers(lambda_: Any) -> None:
     files = {"index.mjs": NODE, "data.txt": "code's own"}
-    with function(lambda_, files, runtime="nodejs20.x", handler="index.handler") as name:
+    with function(lambda_, files, runtime=NODE_RUNTIME, handler="index.handler") as name:
         body = invoked(lambda_, name, {"n": 2})
     assert (body["event"], body["text"]) == ({"n": 2}, "code's own")
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from product_world import CLIENTS, deployed
+from tests.support import PYTHON_RUNTIME
 
 PYTHON = """
 import logging
@@ -26,7 +27,7 @@ export const handler = async (event, context) => {
 };
 """
 WITH_NODE = (({"index.mjs": NODE}, "nodejs22.x", "index.handler"), ({"index.mjs": NODE}, "nodejs24.x", "index.handler"))
-RUNTIMES = (({"app.py": PYTHON}, "python3.11", "app.handler"), *WITH_NODE)
+RUNTIMES = (({"app.py": PYTHON}, PYTHON_RUNTIME, "app.handler"), *WITH_NODE)
 
 
 @pytest.mark.parametrize("client_name", CLIENTS)

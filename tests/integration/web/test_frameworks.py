@@ -19,11 +19,12 @@ from tests.integration.web.web_world import (
     served,
     web_adapter,
 )
+from tests.machine import NODE_RUNTIME
 from tests.support import PYTHON_RUNTIME, client
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.leaves_session_state]  # the session's server keeps blanks
 
-PYTHON, NODE = PYTHON_RUNTIME, "nodejs20.x"
+PYTHON, NODE = PYTHON_RUNTIME, NODE_RUNTIME
 HELLO = b"hello from the framework"
 WITH_WEB_ADAPTER = {"AWS_LAMBDA_EXEC_WRAPPER": "/opt/bootstrap", "AWS_LWA_PORT": "8000", "AWS_LWA_ASYNC_INIT": "false"}
 

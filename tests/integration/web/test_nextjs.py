@@ -11,16 +11,17 @@ from typing import Any
 import pytest
 from tests.integration.gateway.url_world import Url
 from tests.integration.web.web_world import Subject, nextjs, served, web_adapter
+from tests.machine import NODE_RUNTIME
 from tests.support import client
 
 pytestmark = [pytest.mark.timeout(1_200), pytest.mark.leaves_session_state]  # the session's server keeps blanks
 
 RUN = "#!/bin/sh\nPORT=8000 exec node server.js\n"
 SUBJECTS = [
-    Subject("next-port", "nodejs20.x", "server.js", nextjs, variables={"LAMBENT_WEB_ADAPTER": "port"}),
+    Subject("next-port", NODE_RUNTIME, "server.js", nextjs, variables={"LAMBENT_WEB_ADAPTER": "port"}),
     Subject(
         "next-web-adapter",
-        "nodejs20.x",
+        NODE_RUNTIME,
         "run.sh",
         lambda: {**nextjs(), "run.sh": RUN},
         (web_adapter,),

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 from tests.integration.environments.live_node import LIMITS, LiveNode, live_node, seen
+from tests.machine import NODE_RUNTIME
 from tests.support import PYTHON_RUNTIME, function
 
 pytestmark = pytest.mark.leaves_session_state  # the node of all tests keeps blanks and connections
@@ -61,7 +62,7 @@ http.createServer((request, response) => {
   });
 }).listen(Number(process.env.PORT), "127.0.0.1", () => console.log("the server listens"));
 """
-RUNTIMES = {"python": (PYTHON_RUNTIME, "server.py", SERVER), "nodejs": ("nodejs20.x", "server.cjs", NODE_SERVER)}
+RUNTIMES = {"python": (PYTHON_RUNTIME, "server.py", SERVER), "nodejs": (NODE_RUNTIME, "server.cjs", NODE_SERVER)}
 
 
 @pytest.fixture(scope="module")
@@ -198,7 +199,7 @@ def test_a_base_path_is_taken_off(node: LiveNode, runtime: tuple[str, str, str])
 def test_applications_are_pythons(node: LiveNode) -> None:
     variables = {"Environment": {"Variables": {"LAMBENT_WEB_ADAPTER": "asgi"}}}
     with function(
-        node.lambda_, "export const handler = 1;", runtime="nodejs20.x", handler="index.handler", **variables
+        node.lambda_, "export const handler = 1;", runtime=NODE_RUNTIME, handler="index.handler", **variables
     ) as name:
         _, body = node.invoke(name, event())
     assert body["errorType"] == "Runtime.InvalidWebAdapter"
