@@ -40,6 +40,7 @@ _Noreturn void copier_main(const struct copier_start *start) {
 
 #define NR_PIDFD_GETFD 438
 #define PR_TID_ADDRESS 40
+#define TID_BEFORE_ROBUST 16u /* glibc on 64 bits, since 2.4: tid, an unused word, the list's back pointer, its head */
 #define RESTART_FIRST 512 /* ERESTARTSYS, ERESTARTNOINTR, ERESTARTNOHAND; ERESTART_RESTARTBLOCK is 516 */
 #define RESTART_BLOCK 516
 #define SYSCALL_BYTES 0x050f
@@ -193,6 +194,35 @@ static bool is_harmless_device(const struct stat *kind) { /* null, zero, full, r
            (minor_number == 3 || minor_number == 5 || minor_number == 7 || minor_number == 8 || minor_number == 9);
 }
 
+static bool is_of_read_only_tree(const char *path) {
+    static const char *const TREES[] = {"/usr/", "/var/", "/opt/", "/lib", "/etc/"};
+    for (size_t i = 0; i < sizeof TREES / sizeof TREES[0]; i++)
+        if (strncmp(path, TREES[i], strlen(TREES[i])) == 0) return true;
+    return false;
+}
+
+/* Later releases of libffi open their own file when ctypes is imported, keep it, and map parts of it from then on: nobody
+ * reads it, so that the one position is no harm, and a copy without it could make no more callbacks. */
+static bool is_libffis_own(pid_t pid, uint32_t user, int directory, const char *name, const struct stat *kind) {
+    static const char FLAGS[] = "flags:\t";
+    char target[512], path[64], text[256];
+    if (!S_ISREG(kind->st_mode)) return false;
+    look_as(user);
+    ssize_t length = readlinkat(directory, name, target, sizeof target - 1);
+    look_as(0);
+    if (length < 0 && (length = readlinkat(directory, name, target, sizeof target - 1)) < 0) return false;
+    target[length] = 0;
+    const char *last = strrchr(target, '/');
+    if (!last || strncmp(last, "/libffi.so", strlen("/libffi.so")) != 0 || !is_of_read_only_tree(target)) return false;
+    snprintf(path, sizeof path, "fdinfo/%s", name);
+    int fd = open_its(pid, user, path, O_RDONLY);
+    ssize_t got = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    close_fd(&fd);
+    text[got > 0 ? got : 0] = 0;
+    const char *flags = strstr(text, FLAGS);
+    return flags && (strtoul(flags + strlen(FLAGS), NULL, 8) & O_ACCMODE) == O_RDONLY;
+}
+
 /* An open file is one for all copies: its position, and what is written. Answers how many descriptors there are. */
 static int check_descriptors(pid_t pid, uint32_t user, int *count, struct failure *failure) {
     int directory = open_its(pid, user, "fd", O_RDONLY | O_DIRECTORY);
@@ -212,7 +242,7 @@ static int check_descriptors(pid_t pid, uint32_t user, int *count, struct failur
         if (seen != 0 && (seen = fstatat(directory, entry->d_name, &kind, 0)) != 0) kind.st_mode = S_IFSOCK;
         if (fd < 4) standard |= 1u << fd;
         if (fd >= 1 && fd <= 3) continue; /* replaced in each copy */
-        if (!is_harmless_device(&kind)) worst = fd;
+        if (!is_harmless_device(&kind) && !is_libffis_own(pid, user, directory, entry->d_name, &kind)) worst = fd;
     }
     closedir(listing);
     if (standard != 15u) return fail_with(failure, "standard descriptors", EBADF);
@@ -230,11 +260,7 @@ static int check_memory(pid_t pid, uint32_t user, struct failure *failure) {
         char rights[5] = "";
         int name = -1;
         if (sscanf(line, "%*x-%*x %4s %*x %*s %*u %n", rights, &name) < 1 || rights[3] != 's') continue;
-        static const char *const READ_ONLY[] = {"/usr/", "/var/", "/opt/", "/lib", "/etc/"};
-        bool read_only = false;
-        for (size_t i = 0; i < sizeof READ_ONLY / sizeof READ_ONLY[0] && name > 0; i++)
-            read_only |= strncmp(line + name, READ_ONLY[i], strlen(READ_ONLY[i])) == 0;
-        if (rights[1] == 'w' || !read_only) shared = true;
+        if (rights[1] == 'w' || name <= 0 || !is_of_read_only_tree(line + name)) shared = true;
     }
     fclose(maps);
     return shared ? fail_with(failure, "shared memory", EBUSY) : 0;
@@ -394,15 +420,20 @@ static int learn_thread(struct template *template, struct failure *failure) {
     const uint64_t none[6] = {0, 0, 0, 0, 0, 0};
     if (in_template(template, "ask its thread id", SYS_gettid, none, &own, failure) != 0) return -1;
     counted = (int32_t)own;
-    /* glibc keeps it there, and reads it instead of asking; another library keeps a lock there. */
-    if (load(template, argument->tid_at, &tid, sizeof tid) != 0 || tid != counted)
-        return fail_with(failure, "an unknown C library", ENOSYS);
     void *head = NULL;
     size_t length = 0;
     if (syscall(SYS_get_robust_list, template->pid, &head, &length) == 0) {
         argument->robust_at = (uint64_t)(uintptr_t)head;
         argument->robust_bytes = length;
     }
+    /* glibc keeps it there, and reads it instead of asking; another library keeps a lock there. Since 2.43 glibc, too, has
+     * another word there until a thread forks, and its child has the id there again, which lies before the list of robust
+     * mutexes as ever: so it is in a copy. */
+    if (load(template, argument->tid_at, &tid, sizeof tid) == 0 && tid == counted) return 0;
+    uint64_t before = argument->robust_at - TID_BEFORE_ROBUST;
+    if (argument->robust_at < TID_BEFORE_ROBUST || load(template, before, &tid, sizeof tid) != 0 || tid != counted)
+        return fail_with(failure, "an unknown C library", ENOSYS);
+    argument->tid_at = before;
     return 0;
 }
 

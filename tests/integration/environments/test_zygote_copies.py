@@ -264,6 +264,32 @@ def test_a_copy_is_a_whole_process_in_every_python(node: LiveNode, version: str)
     assert answer == [[int(word) for word in version.split(".")], [True], 4, 7, "later", 1, True]
 
 
+CALLBACKS = """import sys
+LOADED = "ctypes" in sys.modules
+kept = open("/tmp/first", "w+")  # with the lowest number that is free
+import ctypes
+def handler(event, context):
+    made = [ctypes.CFUNCTYPE(ctypes.c_int)(lambda number=number: number) for number in range(event)]
+    return [LOADED, sum(one() for one in made)]
+"""
+
+
+@pytest.mark.parametrize("version", ["3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14"])
+def test_a_copy_makes_callbacks_without_end(node: LiveNode, version: str) -> None:
+    """libffi (3.4 and later, as some systems build it) maps code of its own file for each hundred, by a descriptor that it
+    opened when ctypes was imported. A copy that inherited the import without the descriptor had MemoryError, or mapped
+    whatever file had the number."""
+    runtime = f"python{version}"
+    missing = node.node.environments._blueprints._runtimes.missing(runtime, machine_architecture())  # type: ignore[attr-defined]
+    if missing is not None:
+        pytest.skip(missing)
+    with function(node.lambda_, CALLBACKS, runtime=runtime) as name:
+        seen(lambda: copies(node, f"000000000000/{runtime}") >= 1)
+        found: list[Any] = []
+        assert steps(node, lambda: found.append(node.invoke(name, 500)[1])) == {"waiting": 1}
+    assert found == [[False, sum(range(500))]]
+
+
 USES_SDK = """import sys
 LOADED = sorted(name for name in ("boto3", "botocore.client", "urllib3") if name in sys.modules)
 import boto3, urllib3

@@ -285,7 +285,7 @@ ROWS: dict[str, tuple[Callable[[str, str], Reply], int, str, str | None]] = {
         one("'Always'", "snapStart.applyOn", "Member must satisfy enum value set: [PublishedVersions, None]"),
     ),
     "SnapStart where there is none": (
-        create(SnapStart={"ApplyOn": "PublishedVersions"}),
+        create(Runtime="python3.11", SnapStart={"ApplyOn": "PublishedVersions"}),
         400,
         IPV,
         "python3.11 is not supported for SnapStart enabled functions.",

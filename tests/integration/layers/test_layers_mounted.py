@@ -72,18 +72,19 @@ def test_the_functions_own_module_comes_before_a_layers(lambda_: Any) -> None:
 
 
 def test_node_requires_from_a_layer(lambda_: Any) -> None:
+    of_version = f"nodejs/node{NODE_RUNTIME.removeprefix('nodejs').removesuffix('.x')}/node_modules"
     files = {
         "nodejs/node_modules/any/index.js": "module.exports = 'any';\n",
-        "nodejs/node20/node_modules/twenty/index.js": "module.exports = 'twenty';\n",
+        f"{of_version}/own/index.js": "module.exports = 'own';\n",
         "nodejs/node_modules/both/index.js": "module.exports = 'any';\n",
-        "nodejs/node20/node_modules/both/index.js": "module.exports = 'twenty';\n",
+        f"{of_version}/both/index.js": "module.exports = 'own';\n",
     }
-    code = {"index.js": "exports.handler = async () => [require('any'), require('twenty'), require('both')];\n"}
+    code = {"index.js": "exports.handler = async () => [require('any'), require('own'), require('both')];\n"}
     with (
         layer(lambda_, files) as one,
         function(lambda_, code, runtime=NODE_RUNTIME, handler="index.handler", Layers=[one]) as name,
     ):
-        assert invoke(lambda_, name) == ["any", "twenty", "twenty"]
+        assert invoke(lambda_, name) == ["any", "own", "own"]
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="a shared library is made with cc, which is not here")

@@ -75,8 +75,9 @@ def test_it_serves_a_page_with_its_assets_and_stops_cleanly(demo: Demo) -> None:
             assert content in answer.read()
     with urllib.request.urlopen(demo.url + "api/greeting", data=b"name=Ada+%26+co", timeout=30) as answer:
         assert b'"Hello, Ada & co!"' in answer.read()
-    with pytest.raises(urllib.error.HTTPError, match="404"):
+    with pytest.raises(urllib.error.HTTPError, match="404") as refused:
         urllib.request.urlopen(demo.url + "..%2f..%2fetc/passwd", timeout=30)
+    refused.value.close()
     assert demo.end() == 0, demo.text()
     assert "Stopped in order; no process and no file is left." in demo.text()
 

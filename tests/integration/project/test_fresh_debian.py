@@ -1,7 +1,8 @@
-"""README's commands on a Debian 12 that has Python 3 and git and nothing else: no make, no compiler, no pip, no venv.
+"""README's commands on a Debian that has Python 3 and git and nothing else: no make, no compiler, no pip, no venv.
 
-The root is made once by debootstrap and kept in .cache/; each test gets a layer of its own over it, as a container would.
-Needs root and minutes, so it runs only where LAMBENT_TEST_SLOW is set.
+It is a Debian 12; LAMBENT_TEST_DEBIAN names the suite of another one. The root is made once by debootstrap and kept in
+.cache/; each test gets a layer of its own over it, as a container would. Needs root and minutes, so it runs only where
+LAMBENT_TEST_SLOW is set.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ from test_wheel import check
 
 ROOT = Path(__file__).resolve().parents[3]
 CACHE = ROOT / ".cache" / "fresh-debian"
-SUITE = "bookworm"
+SUITE = os.environ.get("LAMBENT_TEST_DEBIAN", "bookworm")
+SCRIPT = "/usr/share/debootstrap/scripts/sid"
+"""The same for all suites since Debian 9; debootstrap does not know a later one by its name."""
 BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 PASSED_ON = re.compile(r"(?i)PIP_\w+|SSL_CERT_\w+|\w+_CA_BUNDLE|\w*_EXTRA_CA_CERTS|(https?|no|all)_proxy")
 """How this machine reaches its registries; a fresh one would be told the same."""
-COMPILED = CACHE / "compiled"
+COMPILED = CACHE / f"{SUITE}-compiled"
 BUILT = "srv/lambent/src/lambent/launcher/bin"
 QUICKLY = {"DPKG_FORCE": "unsafe-io", "PIP_NO_COMPILE": "1"}
 """Nothing is written to the disk for good, nor compiled ahead: this machine is thrown away."""
@@ -59,7 +62,10 @@ def base() -> Path:
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir(parents=True)
     subprocess.run(
-        ["debootstrap", "--variant=minbase", "--include=python3,git,ca-certificates", SUITE, str(root), mirror()],
+        [
+            *("debootstrap", "--variant=minbase", "--include=python3,git,ca-certificates"),
+            *(SUITE, str(root), mirror(), SCRIPT),
+        ],
         check=True,
         stdout=subprocess.DEVNULL,
         env={**os.environ, **QUICKLY},

@@ -272,6 +272,8 @@ def test_copies_see_nothing_of_each_other(copying: World) -> None:
         ("kept = open('/var/task/code.txt')", "open files or sockets"),
         ("kept = os.pipe()", "open files or sockets"),
         ("kept = os.memfd_create('x')", "open files or sockets"),
+        ("kept = os.memfd_create('libffi.so')", "open files or sockets"),
+        ("kept = os.open('/etc/ld.so.cache', 0)", "open files or sockets"),
         ("kept = os.eventfd(0)" if hasattr(os, "eventfd") else "kept = os.pipe()", "open files or sockets"),
         ("import mmap\nkept = mmap.mmap(-1, 4096)", "memory that is shared"),
         ("open('/tmp/left', 'w').close()", "files in /tmp"),
@@ -287,6 +289,29 @@ def test_what_would_be_shared_is_not_held(copying: World, before: str, words: st
         with pytest.raises(SandboxError):
             await sandbox.make_copy(LIMITS)
         await _end(sandbox, started)
+
+    copying.run(body())
+
+
+CALLBACKS = """
+import ctypes
+made = [ctypes.CFUNCTYPE(ctypes.c_int)(lambda number=number: number) for number in range(500)]
+print(sum(one() for one in made))
+"""
+
+
+def test_the_file_that_libffi_keeps_open_may_stay_open(copying: World) -> None:
+    """Where this system's libffi opens none when ctypes is imported, one that was opened by hand stands for it."""
+    before = (
+        "import ctypes, glob\nfiles = glob.glob('/usr/lib*/libffi.so*') + glob.glob('/usr/lib/*/libffi.so*')\n"
+        "kept = os.open(files[0], os.O_RDONLY) if files else -1"
+    )
+
+    async def body() -> None:
+        async with held(copying, before) as one:
+            for _ in range(2):
+                async with running(copying, one) as copy:
+                    assert await copy.said(CALLBACKS) == f"{sum(range(500))}\n"
 
     copying.run(body())
 

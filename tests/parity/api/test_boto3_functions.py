@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import WaiterError
+from tests.machine import SNAPSTART_RUNTIME
 from tests.parity.api.judged import (
     AT,
     CODE,
@@ -182,7 +183,7 @@ def test_members_that_few_functions_have(lambda_: Any, name: Callable[[], str]) 
 def test_snap_start_is_on_for_published_versions(lambda_: Any, name: Callable[[], str]) -> None:
     fn = name()
     snap = {"ApplyOn": "PublishedVersions"}
-    made = create(lambda_, fn, Runtime="python3.12", SnapStart=snap)
+    made = create(lambda_, fn, Runtime=SNAPSTART_RUNTIME, SnapStart=snap)
     assert made["SnapStart"] == settled(lambda_, fn)["SnapStart"] == {**snap, "OptimizationStatus": "Off"}
     published = lambda_.publish_version(FunctionName=fn)
     assert (published["State"], published["SnapStart"]) == ("Pending", {**snap, "OptimizationStatus": "On"})
@@ -310,7 +311,7 @@ def test_an_updated_configuration_is_read_back_member_by_member(lambda_: Any, na
         "Description": "changed",
         "Timeout": 900,
         "MemorySize": 10_240,
-        "Runtime": "python3.12",
+        "Runtime": "provided.al2023",
         "Environment": {"Variables": {"CC": "3"}},
         "DeadLetterConfig": {"TargetArn": f"arn:aws:sns:{AT}:dead"},
         "KMSKeyArn": f"arn:aws:kms:{AT}:key/k",

@@ -293,4 +293,19 @@ PUBLIC int lambent_fork_serve(int socket, const struct fork_hooks *hooks) {
     }
 }
 
+/* CPython's, where CPython loads this; weak, for any other program. */
+__attribute__((weak)) void PyOS_BeforeFork(void);
+__attribute__((weak)) void PyOS_AfterFork_Parent(void);
+__attribute__((weak)) void PyOS_AfterFork_Child(void);
+__attribute__((weak)) void PyErr_SetString(void *kind, const char *text);
+extern __attribute__((weak)) void *PyExc_ImportError;
+
+PUBLIC void *PyInit_lambent_fork(void) {
+    const struct fork_hooks hooks = {PyOS_BeforeFork, PyOS_AfterFork_Parent, PyOS_AfterFork_Child};
+    int flags = lambent_fork_serve(FORKS_FD, &hooks);
+    char text[] = {(char)('0' + (flags & 7)), 0}; /* of flags there are two */
+    PyErr_SetString(PyExc_ImportError, flags < 0 ? "-1" : text);
+    return NULL;
+}
+
 PUBLIC unsigned long lambent_fork_count(void) { return count; }

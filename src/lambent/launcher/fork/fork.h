@@ -1,7 +1,7 @@
 /* The fork object: a process that has loaded everything forks itself into a sandbox made for the purpose.
  *
- * A shared object without Python.h and without a C library of its own (what it calls is the process's own), loaded with
- * ctypes; one build serves CPython 3.8 and up, and any other program that can call a C function. Between the fork and the
+ * A shared object without Python.h and without a C library of its own (what it calls is the process's own); one build
+ * serves CPython 3.8 and up, and any other program that can call a C function. Between the fork and the
  * last privilege given up no interpreter runs.
  *
  * Whoever forks (the *forker*) was started with REQUEST_FORKS and holds a SEQPACKET socket to the spawner as descriptor
@@ -86,6 +86,13 @@ struct fork_hooks {
  * channel) and no other descriptor; its working directory is `/` of the sandbox. Returns -1 in the forker when the
  * spawner is gone or out of step: it should end. */
 int lambent_fork_serve(int socket, const struct fork_hooks *hooks);
+
+/* What CPython calls when it imports this as a module named lambent_fork: serves with its hooks and under its lock. There
+ * never is a module: it raises ImportError, whose text is what lambent_fork_serve returned.
+ *
+ * ctypes could call that as well, but whoever imports it has libffi's own file open (in later releases), from which libffi
+ * maps more when it needs it. Copies have no descriptor of the forker's, so libffi would map what else has its number. */
+void *PyInit_lambent_fork(void);
 
 /* How many copies were made so far, in the forker and in its copies. */
 unsigned long lambent_fork_count(void);

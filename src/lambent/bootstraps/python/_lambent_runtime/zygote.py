@@ -4,31 +4,22 @@ Nothing of a function is ever here: what a copy needs to know comes over its own
 two copies must not have in common is renewed in the copy, before any code but ours runs.
 """
 
-import ctypes
+import _imp
 import gc
 import os
 import sys
+from importlib.machinery import ModuleSpec
 
 AHEAD = 2
 """Of the flags that a copy begins with: it is for nobody yet (FORK_AHEAD in launcher/fork/fork.h)."""
-FORKS_DESCRIPTOR = 4
-
-
-class _Hooks(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_void_p) for name in ("before", "after_parent", "after_child")]
 
 
 def serve(library):
     """Wait for orders and fork. Answers in each copy whether it is made ahead; ends the process when there is nobody left
     to serve.
 
-    library: path of the fork object.
+    library: path of the fork object, a module that is never there: its import is the service, and fails with the answer.
     """
-    python = ctypes.pythonapi
-    names = ("PyOS_BeforeFork", "PyOS_AfterFork_Parent", "PyOS_AfterFork_Child")
-    hooks = _Hooks(*(ctypes.cast(getattr(python, name), ctypes.c_void_p).value for name in names))
-    call = ctypes.PyDLL(library).lambent_fork_serve  # with the interpreter's lock held: the hooks need it
-    call.argtypes = [ctypes.c_int, ctypes.POINTER(_Hooks)]
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     # What a copy renews is there to be renewed: OpenSSL's generator, made anew in each copy, cost it half a millisecond.
@@ -36,7 +27,11 @@ def serve(library):
     # What is here now stays: a copy's collection need not look at it, and copies no page of it.
     gc.collect()
     gc.freeze()
-    flags = call(FORKS_DESCRIPTOR, ctypes.byref(hooks))
+    try:
+        _imp.create_dynamic(ModuleSpec("lambent_fork", None, origin=library))
+        flags = -1
+    except ImportError as told:
+        flags = int(told.msg)
     if flags < 0:
         os._exit(0)
     renew()
