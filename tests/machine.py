@@ -32,6 +32,17 @@ def first(*wanted: str) -> str:
     return next((one for one in wanted if not lacks(one)), wanted[0])
 
 
+def file_system(path: str | Path) -> str:
+    """The kind of file system that holds a path: ext4, tmpfs, overlay."""
+    device = os.stat(path).st_dev
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        mount, _, source = line.partition(" - ")
+        if mount.split()[2] == wanted:
+            return source.split()[0]
+    return "unknown"
+
+
 NODE_RUNTIME = first("nodejs20.x", "nodejs22.x", "nodejs24.x", "nodejs18.x")
 """Of functions for which any Node.js is as good as another."""
 SNAPSTART_RUNTIME = first("python3.12", "python3.13", "python3.14")

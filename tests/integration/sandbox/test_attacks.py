@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from tests.contracts.sandbox_world import LIMITS, PYTHON, World
 from tests.integration.sandbox.test_recycled import net_of, next_in_net
+from tests.machine import file_system
 
 from lambent.sandbox.port import Sandbox
 
@@ -314,6 +315,8 @@ def test_the_harmless_attacks_succeed_without_isolation(process: World, targets:
         if not os.access(path, os.R_OK)
     }
 
+    if file_system("/") == "overlay":
+        absent.add("name a file by its handle")
     got = {
         name: process.run(attempt(process, code, *targets)) for name, (code, harmless) in ATTACKS.items() if harmless
     }

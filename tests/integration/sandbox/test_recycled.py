@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 from tests.contracts.sandbox_world import CODE, LIMITS, PYTHON, WAIT_S_MAX, World, made_world
 from tests.integration.sandbox.test_inside import cpu_quota, descriptors_of, group_file, memory_limit
+from tests.machine import file_system
 from tests.patience import PATIENCE
 
 from lambent.sandbox.container import ContainerDriver, ContainerSandbox
@@ -469,6 +470,8 @@ def test_a_frozen_owner_leaves_a_group_that_runs(grouped: World) -> None:
 
 def test_files_that_the_last_owner_read_are_not_charged_to_the_next(grouped: World) -> None:
     """They stay cached for everybody, and charged to who read them first: such a group goes."""
+    if file_system(grouped.place) == "tmpfs":
+        pytest.skip(f"{grouped.place} is in memory: nothing there is cached for anybody")
     big = grouped.place / "packages" / CODE / "tree" / "big"
     big.write_bytes(os.urandom(1 << 20) * 24)
     with big.open("rb") as file:
@@ -519,7 +522,8 @@ found += [p for p in os.listdir('/proc') if p.isdigit() and int(p) > 1 and int(p
 rt = ctypes.CDLL('librt.so.1', use_errno=True)
 found += ['queue'] * (rt.mq_open(b'/left', 0) >= 0)
 found += [line for line in open('/proc/net/unix').read().splitlines()[1:]]
-found += [name for name in os.listdir('/proc/self/fd') if int(name) > 2][1:]
+own = [name for name in os.listdir('/proc/self/fd') if 'libffi' not in os.path.realpath('/proc/self/fd/' + name)]
+found += [name for name in own if int(name) > 2][1:]
 found += [key for key in os.environ if key.startswith('SECRET')]
 print(found)
 """
