@@ -293,6 +293,44 @@ def test_what_would_be_shared_is_not_held(copying: World, before: str, words: st
     copying.run(body())
 
 
+ELSEWHERE = """
+import ctypes, signal
+libc, word = ctypes.CDLL(None), ctypes.c_int(2)
+assert libc.syscall(218, ctypes.byref(word)) == os.getpid()  # set_tid_address
+heard = []
+signal.signal(signal.SIGUSR1, lambda *_: heard.append(os.getpid()))
+os.register_at_fork(before=lambda: signal.raise_signal(signal.SIGUSR1))  # which asks the C library for the thread's id
+"""
+"""What glibc 2.43 and later do: the kernel clears another word at the thread's end than the one that has its id."""
+UNKNOWN = """
+head, size = ctypes.c_void_p(), ctypes.c_size_t()
+assert libc.syscall(274, 0, ctypes.byref(head), ctypes.byref(size)) == 0  # get_robust_list
+ctypes.c_int.from_address(head.value - 16).value = 1
+"""
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the numbers of the calls are those of x86_64")
+def test_a_thread_id_is_found_where_the_kernel_does_not_clear_it(copying: World) -> None:
+    async def body() -> None:
+        async with held(copying, ELSEWHERE) as one:
+            for _ in range(2):
+                async with running(copying, one) as copy:
+                    assert await copy.said("import os\nprint(state['heard'] == [os.getppid()])") == "True\n"
+
+    copying.run(body())
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the numbers of the calls are those of x86_64")
+def test_without_a_place_for_its_thread_id_it_is_not_held(copying: World) -> None:
+    async def body() -> None:
+        sandbox, started = await template(copying, ELSEWHERE + UNKNOWN)
+        with pytest.raises(Obstacle, match="its C library is not glibc"):
+            await sandbox.hold()
+        await _end(sandbox, started)
+
+    copying.run(body())
+
+
 CALLBACKS = """
 import ctypes
 made = [ctypes.CFUNCTYPE(ctypes.c_int)(lambda number=number: number) for number in range(500)]
