@@ -36,7 +36,8 @@ class Limits:
     connections: int = 10_000
     """Open connections at which accepting pauses. What one round had in hand already (`accept_round`) may come on top."""
     accept_round: int = 64
-    """Connections accepted at once, before those that are open have their turn again; uvloop accepts whoever is there."""
+    """Connections accepted at once, before those that are open have their turn again; one more with Python 3.14's asyncio, and
+    uvloop accepts whoever is there."""
     backlog: int = 4_096
     """Connections the kernel queues while nobody accepts; it allows no more than its `net.core.somaxconn`. Beyond it, it
     lets clients try again, and resets them when they have for some seconds."""

@@ -215,7 +215,8 @@ def test_a_crowd_waits_in_the_kernels_queue_and_is_accepted_a_few_at_a_time(run:
                 is_served_between |= reply.done() and rounds[-1] <= crowd
             assert (await reply)[1][b"x-path"] == b"/between"
             if type(asyncio.get_running_loop()).__module__.startswith("asyncio"):  # libuv's rounds are its own
-                assert max(after - before for before, after in pairwise(rounds)) <= limits.accept_round
+                most = limits.accept_round + 1  # asyncio of Python 3.14 accepts one more
+                assert max(after - before for before, after in pairwise(rounds)) <= most
                 assert is_served_between
 
     try:
