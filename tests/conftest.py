@@ -94,7 +94,7 @@ def _descriptors() -> dict[int, str]:
             target = os.readlink(f"/proc/self/fd/{entry}")
         except OSError:
             continue
-        # libffi's later releases open their own file when ctypes makes its first callback, and keep it.
+        # libffi's later releases open their own file when ctypes is imported, and keep it.
         if not target.startswith(("/proc/", "anon_inode:[eventpoll]", "/dev/")) and "/libffi.so" not in target:
             found[int(entry)] = target
     return found

@@ -9,27 +9,27 @@ from pathlib import Path
 from tests.support import alone
 
 from lambent.runtimes.discovery import Places, scan
+from lambent.runtimes.service import Runtimes, machine_architecture
 
 CACHE = Path(__file__).resolve().parents[1] / ".cache" / "machine"
-SUFFIX = {"nodejs": ".x", "python": ""}
 
 
 @functools.cache
-def runtimes() -> frozenset[str]:
-    """Identifiers of the runtimes that need no installation; looked up once for each process, 0.5 s the first time ever."""
+def _runtimes() -> Runtimes:
+    """Those that need no installation; looked up once for each process, 0.5 s the first time ever."""
     with alone(CACHE):
         found = scan(Places(os.environ["PATH"], Path.home(), CACHE / "installed"), CACHE / "discovered.json")
-    return frozenset(f"{one.family}{one.version}{SUFFIX.get(one.family, '')}" for one in found)
+    return Runtimes(found, CACHE / "bootstraps", CACHE / "clients", machine_architecture())
 
 
-def lacks(runtime: str) -> bool:
-    """Whether it is one for an interpreter that is not here."""
-    return runtime.startswith(tuple(SUFFIX)) and runtime not in runtimes()
+def missing(runtime: str) -> str | None:
+    """None where a function of it can run; else what to do, in the product's words."""
+    return _runtimes().missing(runtime, machine_architecture())
 
 
 def first(*wanted: str) -> str:
     """The first that is here; if none is, the first, whose tests then skip and say so."""
-    return next((one for one in wanted if not lacks(one)), wanted[0])
+    return next((one for one in wanted if missing(one) is None), wanted[0])
 
 
 def file_system(path: str | Path) -> str:

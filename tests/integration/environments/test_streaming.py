@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import resource
-import shutil
 import socket
 import time
 from collections.abc import Iterator
@@ -115,8 +114,6 @@ def python(node: LiveNode) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def javascript(node: LiveNode) -> Iterator[str]:
-    if shutil.which("node") is None:
-        pytest.skip("node is not on this machine")
     with function(node.lambda_, {"index.js": NODE}, runtime=NODE_RUNTIME, handler="index.handler", Timeout=30) as name:
         yield name
 

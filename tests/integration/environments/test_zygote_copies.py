@@ -16,7 +16,6 @@ from tests.integration.environments.live_node import LIMITS, LiveNode, live_node
 from tests.support import PYTHON_RUNTIME, function
 
 from lambent.environments.blanks import STEPS, Blanks
-from lambent.runtimes.service import machine_architecture
 from lambent.sandbox.container import ContainerZygote
 
 pytestmark = pytest.mark.leaves_session_state  # blanks come and go beside the tests; the node's end takes them all
@@ -255,9 +254,6 @@ def handler(event, context):
 def test_a_copy_is_a_whole_process_in_every_python(node: LiveNode, version: str) -> None:
     """One build of the fork object for all: threads, children, event loops and the ids that libraries keep are right."""
     runtime = f"python{version}"
-    missing = node.node.environments._blueprints._runtimes.missing(runtime, machine_architecture())  # type: ignore[attr-defined]
-    if missing is not None:
-        pytest.skip(missing)
     with function(node.lambda_, WHOLE, runtime=runtime) as name:
         seen(lambda: copies(node, f"000000000000/{runtime}") >= 1)
         answer = node.invoke(name, {})[1]
@@ -280,9 +276,6 @@ def test_a_copy_makes_callbacks_without_end(node: LiveNode, version: str) -> Non
     opened when ctypes was imported. A copy that inherited the import without the descriptor had MemoryError, or mapped
     whatever file had the number."""
     runtime = f"python{version}"
-    missing = node.node.environments._blueprints._runtimes.missing(runtime, machine_architecture())  # type: ignore[attr-defined]
-    if missing is not None:
-        pytest.skip(missing)
     with function(node.lambda_, CALLBACKS, runtime=runtime) as name:
         seen(lambda: copies(node, f"000000000000/{runtime}") >= 1)
         found: list[Any] = []
